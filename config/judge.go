@@ -1,0 +1,335 @@
+package config
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A rule judges one key, with a look at the others. A nil complaint means that it is well.
+type rule struct {
+	key   string
+	judge func(c *Config) *complaint
+}
+
+// rules are what types, ranges and words do not say.
+var rules = []rule{
+	{"issuer", judgeIssuer},
+	{"listen", judgeListen},
+	{"tls.cert", func(c *Config) *complaint { return judgeTLSFile(c.TLS.Cert, c.TLS.Key, "tls.key") }},
+	{"tls.key", func(c *Config) *complaint {
+		if bad := judgeTLSFile(c.TLS.Key, c.TLS.Cert, "tls.cert"); bad != nil {
+			return bad
+		}
+		return judgeTLSPair(c.TLS)
+	}},
+	{"proxy.trusted_cidrs", judgeTrustedCIDRs},
+	{"database.url", judgeDatabase},
+	{"secrets.keys", judgeSecrets},
+	{"password.argon2.memory_kib", judgeArgon2},
+	{"password.hash_memory_mib", judgeHashMemory},
+	{"sessions.idle_timeout", judgeIdleTimeout},
+	{"tokens.refresh_cap", func(c *Config) *complaint { return judgeCap(c.Tokens.RefreshCap, c.Tokens.RefreshTTL) }},
+	{"tokens.offline_cap", func(c *Config) *complaint { return judgeCap(c.Tokens.OfflineCap, c.Tokens.RefreshTTL) }},
+	{"tokens.refresh_window", judgeRefreshWindow},
+	{"branding.name", judgeName},
+	{"branding.support", judgeSupport},
+}
+
+func (l *loader) judge(s *Loaded) {
+	for _, k := range allKeys() {
+		if l.broken[k.Path] {
+			continue
+		}
+		if c := k.judgeRange(reflect.ValueOf(s.Config).Elem().FieldByIndex(k.index)); c != nil {
+			l.find(s.problem(k.Path, *c))
+		}
+	}
+	for _, r := range rules {
+		if l.broken[r.key] {
+			continue
+		}
+		if c := r.judge(s.Config); c != nil {
+			l.find(s.problem(r.key, *c))
+		}
+	}
+}
+
+// judgeRange judges the tags oneof, min and max.
+func (k Key) judgeRange(v reflect.Value) *complaint {
+	if len(k.OneOf) > 0 && !slices.Contains(k.OneOf, v.String()) {
+		return &complaint{"CFG-017", "is none of the words for it", "Write " + enumerate(k.OneOf) + "."}
+	}
+	if k.Min == "" {
+		return nil
+	}
+	if k.Type == "duration" {
+		least, _ := ParseDuration(k.Min)
+		most, _ := ParseDuration(k.Max)
+		if d := time.Duration(v.Int()); d < least || d > most {
+			return &complaint{"CFG-016", "is out of range", fmt.Sprintf("Write a duration from %s to %s.", k.Min, k.Max)}
+		}
+		return nil
+	}
+	var n int64
+	if v.CanInt() {
+		n = v.Int()
+	} else {
+		n = int64(v.Uint())
+	}
+	least, _ := strconv.ParseInt(k.Min, 10, 64)
+	most, _ := strconv.ParseInt(k.Max, 10, 64)
+	if n < least || n > most {
+		return &complaint{"CFG-015", "is out of range", fmt.Sprintf("Write a number from %s to %s.", k.Min, k.Max)}
+	}
+	return nil
+}
+
+func enumerate(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// judgeIssuer holds the issuer to OpenID Connect Discovery 1.0 §3 and, since every address of ours
+// is made from it, to an origin: no path, query or fragment.
+func judgeIssuer(c *Config) *complaint {
+	if c.Issuer == "" {
+		return &complaint{"CFG-022", "is required: the address by which relying parties and browsers know this provider",
+			"Write `issuer: https://id.example.com` into " + DefaultFile + ", or set POSTERN_ISSUER."}
+	}
+	u, err := url.Parse(c.Issuer)
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return &complaint{"CFG-021", "is not an https address", "Write it like https://id.example.com."}
+	}
+	origin := u.Scheme + "://" + strings.ToLower(u.Host)
+	port := u.Port()
+	switch {
+	case u.User != nil:
+		return &complaint{"CFG-021", "has a user in it", "Write " + origin + "."}
+	case u.Path == "/":
+		return &complaint{"CFG-021", "ends with a slash", "Write " + origin + "."}
+	case u.Path != "":
+		return &complaint{"CFG-021", "has a path", "Write " + origin + ", and give Postern a host name of its own."}
+	case u.RawQuery != "" || u.ForceQuery:
+		return &complaint{"CFG-021", "has a query", "Write " + origin + "."}
+	case u.Fragment != "" || strings.HasSuffix(c.Issuer, "#"):
+		return &complaint{"CFG-021", "has a fragment", "Write " + origin + "."}
+	case strings.HasSuffix(u.Host, ":"), u.Scheme == "https" && port == "443", u.Scheme == "http" && port == "80":
+		return &complaint{"CFG-021", "names the default port", "Write " + strings.TrimSuffix(origin, ":"+port) + "."}
+	case u.Host != strings.ToLower(u.Host):
+		return &complaint{"CFG-021", "has capital letters in its host", "Write " + origin + "."}
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII || r <= ' ' }):
+		return &complaint{"CFG-021", "has a host that is not ASCII", "Write the host's xn-- form."}
+	}
+	return judgeScheme(c, u)
+}
+
+func judgeScheme(c *Config, u *url.URL) *complaint {
+	if u.Scheme == "https" {
+		return nil
+	}
+	if u.Hostname() != "localhost" {
+		return &complaint{"CFG-020", "uses http for a public host", "Use https, or run `postern serve --dev` for a local trial."}
+	}
+	if !c.Development() {
+		return &complaint{"CFG-020", "uses http", "Use https, or run `postern serve --dev` for a local trial."}
+	}
+	if c.TLS.Cert != "" {
+		return &complaint{"CFG-020", "uses http, and tls.cert serves https", "Write https://" + u.Host + ", or remove tls.cert."}
+	}
+	return nil
+}
+
+func judgeListen(c *Config) *complaint {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		remedy := "Write HOST:PORT, or :PORT for every address."
+		if _, err := strconv.ParseUint(c.Listen, 10, 16); err == nil {
+			remedy = `Write ":` + c.Listen + `".`
+		}
+		return &complaint{"CFG-030", "is not HOST:PORT", remedy}
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return &complaint{"CFG-030", "has no port from 0 to 65535", `Write it like ":8080".`}
+	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, " /:@") {
+		return &complaint{"CFG-030", "has no host name or address before the port", `Write it like "127.0.0.1:8080".`}
+	}
+	return nil
+}
+
+func judgeTLSFile(path, other, otherKey string) *complaint {
+	if path == "" && other != "" {
+		return &complaint{"CFG-031", "is missing beside " + otherKey, "Set both, or remove " + otherKey + "."}
+	}
+	if path == "" {
+		return nil
+	}
+	if _, err := readLimited(path); err != nil {
+		return &complaint{"CFG-032", "cannot be read: " + cause(err), "Check the path and its permissions."}
+	}
+	return nil
+}
+
+func judgeTLSPair(t TLS) *complaint {
+	if t.Cert == "" || t.Key == "" {
+		return nil
+	}
+	cert, err := os.ReadFile(t.Cert)
+	if err != nil {
+		return nil // tls.cert has this problem
+	}
+	key, err := os.ReadFile(t.Key)
+	if err != nil {
+		return nil
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		return &complaint{"CFG-033", "does not fit tls.cert: " + strings.TrimPrefix(err.Error(), "tls: "),
+			"Give both files as PEM, the certificate first in its chain."}
+	}
+	return nil
+}
+
+func judgeTrustedCIDRs(c *Config) *complaint {
+	if len(c.Proxy.TrustedCIDRs) > 0 && c.Proxy.TrustedHops == 0 {
+		return &complaint{"CFG-034", "says whom to believe, but proxy.trusted_hops believes nobody",
+			"Set proxy.trusted_hops to the number of proxies in front, or remove this."}
+	}
+	return nil
+}
+
+// SQLitePath is the path of an SQLite database, "" where the database is another.
+func (d Database) SQLitePath() string {
+	path, ok := strings.CutPrefix(d.URL, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+func judgeDatabase(c *Config) *complaint {
+	scheme, rest, _ := strings.Cut(c.Database.URL, ":")
+	switch scheme {
+	case "sqlite":
+		if rest == "" || strings.HasPrefix(rest, "//") || strings.Contains(rest, ":memory:") || strings.Contains(rest, "?") {
+			return &complaint{"CFG-040", "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}
+		}
+		return nil
+	case "postgres", "postgresql":
+		if _, err := url.Parse(c.Database.URL); err != nil || !strings.HasPrefix(rest, "//") {
+			return &complaint{"CFG-040", "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}
+		}
+		return nil
+	}
+	return &complaint{"CFG-040", "is no database that Postern knows", "Write sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE."}
+}
+
+func judgeSecrets(c *Config) *complaint {
+	if len(c.Secrets.Keys) == 0 && strings.HasPrefix(c.Database.URL, "postgres") {
+		return &complaint{"CFG-041", "is required with PostgreSQL, whose nodes must agree on the keys",
+			"Run `postern key generate > root.key` once, and set secrets.keys: [\"file:root.key\"] on every node."}
+	}
+	return nil
+}
+
+// judgeArgon2 holds production to the least that OWASP's Password Storage Cheat Sheet names: its
+// five pairs of memory and passes have a product of 35840 KiB or more. RFC 9106 §3.1 asks for 8 KiB
+// a lane.
+func judgeArgon2(c *Config) *complaint {
+	a := c.Password.Argon2
+	if a.MemoryKiB < 8*uint32(a.Parallelism) {
+		return &complaint{"CFG-050", "is less than 8 KiB a lane", fmt.Sprintf("Write at least %d.", 8*uint32(a.Parallelism))}
+	}
+	if c.Development() {
+		return nil
+	}
+	if a.MemoryKiB < 7168 || uint64(a.MemoryKiB)*uint64(a.Time) < 35840 {
+		return &complaint{"CFG-050", fmt.Sprintf("with time %d is too cheap for production", a.Time),
+			"Write memory_kib: 19456 with time: 2, or more."}
+	}
+	return nil
+}
+
+func judgeHashMemory(c *Config) *complaint {
+	if uint64(c.Password.HashMemoryMiB)<<10 < uint64(c.Password.Argon2.MemoryKiB) {
+		return &complaint{"CFG-051", "is less than one hash needs",
+			fmt.Sprintf("Write at least %d.", (c.Password.Argon2.MemoryKiB+1023)/1024)}
+	}
+	return nil
+}
+
+func judgeIdleTimeout(c *Config) *complaint {
+	if c.Sessions.IdleTimeout > c.Sessions.BrowserLifetime {
+		return &complaint{"CFG-052", "is longer than sessions.browser_lifetime, which is " + FormatDuration(c.Sessions.BrowserLifetime),
+			"Write at most that, or raise sessions.browser_lifetime."}
+	}
+	return nil
+}
+
+func judgeCap(limit, ttl time.Duration) *complaint {
+	if limit < ttl {
+		return &complaint{"CFG-053", "is shorter than tokens.refresh_ttl, which is " + FormatDuration(ttl),
+			"Write at least that, or lower tokens.refresh_ttl."}
+	}
+	return nil
+}
+
+func judgeRefreshWindow(c *Config) *complaint {
+	if c.Tokens.RefreshWindow > 0 && c.Tokens.RefreshWindow >= c.Tokens.RefreshTTL {
+		return &complaint{"CFG-053", "is not shorter than tokens.refresh_ttl, which is " + FormatDuration(c.Tokens.RefreshTTL),
+			"Write less, such as 10s."}
+	}
+	return nil
+}
+
+const maxName = 64 // characters of an instance's name, so that headings stay on a line
+
+func judgeName(c *Config) *complaint {
+	name := c.Branding.Name
+	if strings.TrimSpace(name) == "" || utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, unicode.IsControl) {
+		return &complaint{"CFG-060", "is no name for people", fmt.Sprintf("Write 1 to %d printable characters.", maxName)}
+	}
+	return nil
+}
+
+func judgeSupport(c *Config) *complaint {
+	if c.Branding.Support == "" {
+		return nil
+	}
+	u, err := url.Parse(c.Branding.Support)
+	bad := &complaint{"CFG-061", "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}
+	switch {
+	case err != nil:
+		return bad
+	case u.Scheme == "mailto":
+		if _, err := mail.ParseAddress(cmp.Or(u.Opaque, "?")); err != nil {
+			return bad
+		}
+		return nil
+	case u.Scheme == "https" && u.Host != "":
+		return nil
+	}
+	return bad
+}
+
+// defaultIssuer gives --dev the issuer that its port has.
+func (l *loader) defaultIssuer(c *Config) {
+	if c.Issuer != "" || l.broken["issuer"] || l.broken["listen"] {
+		return
+	}
+	if _, port, err := net.SplitHostPort(c.Listen); err == nil {
+		c.Issuer = "http://localhost:" + port
+	}
+}

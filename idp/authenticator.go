@@ -1,0 +1,260 @@
+package idp
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"postern/idp/guard"
+	"postern/idp/secret"
+)
+
+// An AuthenticatorKind says how an authenticator proves who someone is.
+type AuthenticatorKind string
+
+// PasswordKind is a password; Secret is its PHC string.
+const PasswordKind AuthenticatorKind = "password"
+
+// An Authenticator is something that a user signs in with (NIST SP 800-63B's word).
+type Authenticator struct {
+	ID         ID
+	UserID     ID
+	Kind       AuthenticatorKind
+	Secret     string // a password's PHC string; what other kinds need is sealed
+	CreatedAt  time.Time
+	LastUsedAt *time.Time
+}
+
+// AuthenticatorStore keeps authenticators.
+type AuthenticatorStore interface {
+	// Credentials finds the user of a canonical identifier (as UserByKey) with their password, in
+	// one statement. The authenticator is zero where the user has none.
+	Credentials(ctx context.Context, key string) (User, Authenticator, error)
+	// Password returns a user's password, or ErrNotFound.
+	Password(ctx context.Context, userID ID) (Authenticator, error)
+	// PutPassword adds a's password or replaces the one that the user has.
+	PutPassword(ctx context.Context, a Authenticator) error
+	// RehashPassword replaces the secret `old` of a, and nothing where it is another by now.
+	RehashPassword(ctx context.Context, a Authenticator, old string) error
+	// PasswordSchemes counts the stored passwords by scheme and parameters, the part of the PHC
+	// string before the salt (I-21).
+	PasswordSchemes(ctx context.Context) (map[string]int, error)
+}
+
+// SetPassword sets a user's password for an operator: it raises the epoch, ends every session and
+// revokes every grant.
+func (p *Provider) SetPassword(ctx context.Context, id ID, password string) error {
+	a, err := p.newPassword(ctx, id, "password", password)
+	if err != nil {
+		return err
+	}
+	return p.changeUser(ctx, "set password", id, func(ctx context.Context, u User) error {
+		sessions, grants, err := p.raiseEpoch(ctx, &u, "password_change")
+		if err != nil {
+			return err
+		}
+		if err := p.store.PutPassword(ctx, a); err != nil {
+			return err
+		}
+		return p.record(ctx, eventPasswordSet(u, sessions, grants))
+	})
+}
+
+// ChangePassword changes the password of the user who is signed in by v, who shows the current
+// one. It ends every other session and revokes every grant of theirs, lifts v's session to the
+// new epoch and returns its new token. It is Denied where the current password is wrong, and Stale
+// where the session or the user changed since v was read.
+func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new string) (SignedIn, error) {
+	if err := p.confirmPassword(ctx, v, current); err != nil {
+		return SignedIn{}, err
+	}
+	a, err := p.newPassword(ctx, v.User.ID, "new_password", new)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	// The present session was proved anew by the current password, and by the new one from here on.
+	s := p.newSession(ctx, v.User, v.Session.Remembered)
+	s.ID, s.CreatedAt, s.EndsAt = v.Session.ID, v.Session.CreatedAt, v.Session.EndsAt
+	p.touched(&s, s.LastSeenAt)
+	s.Methods = v.Session.Methods.with(Method{Name: "pwd", Authenticator: a.ID, At: s.LastSeenAt.Truncate(time.Second)})
+	changed := SignedIn{Token: s.renewSecret()}
+	err = p.store.Tx(ctx, func(ctx context.Context) error {
+		u, err := p.store.User(ctx, v.User.ID)
+		if err != nil {
+			return err
+		}
+		if u.Epoch != v.User.Epoch {
+			return ErrConflict // v's session is dead
+		}
+		sessions, grants, err := p.raiseEpochBut(ctx, &u, "password_change", s.ID)
+		if err != nil {
+			return err
+		}
+		s.Epoch = u.Epoch
+		changed.User, changed.Session = u, s
+		if err := p.store.PutPassword(ctx, a); err != nil {
+			return err
+		}
+		if err := p.store.RenewSession(ctx, s, v.Session.Authentication); err != nil {
+			return err
+		}
+		return p.record(ctx, eventPasswordChanged(s, sessions, grants))
+	})
+	if errors.Is(err, ErrConflict) {
+		err = &Error{Kind: Stale, Code: "session_changed", Cause: err}
+	}
+	if err != nil {
+		return SignedIn{}, stored("change password", err)
+	}
+	return changed, nil
+}
+
+// confirmPassword verifies the current password of the user who is signed in, as strictly as a
+// login, so that whoever found an open session cannot try passwords there.
+func (p *Provider) confirmPassword(ctx context.Context, v *Visit, current string) error {
+	started := p.clock()
+	_, password, err := p.credentials(ctx, v.User.UsernameKey)
+	if err != nil {
+		return err
+	}
+	permit, err := p.guard.Reserve(ctx, guard.Request{
+		Failure: actionLoginFailed, Address: VisitorFrom(ctx).Address,
+		Key: accountKey(v.User, ""), User: v.User.ID.String(),
+	})
+	if err != nil {
+		return gated("confirm a password", err)
+	}
+	right, _, err := p.verifyPassword(ctx, permit, shownPassword{v.User.UsernameKey, current, password.Secret})
+	if err != nil || right {
+		p.refund(ctx, permit)
+	}
+	if err != nil {
+		return err
+	}
+	if right {
+		return nil
+	}
+	if err := p.recordFailure(ctx, eventPasswordNotConfirmed(v.Session)); err != nil {
+		return stored("record a failed password change", err)
+	}
+	p.answerLate(ctx, started)
+	return &Error{Kind: Denied, Code: "invalid_credentials", Field: "password"}
+}
+
+// newPassword checks a password that somebody chose and hashes it. field is where an error shows.
+func (p *Provider) newPassword(ctx context.Context, userID ID, field, password string) (Authenticator, error) {
+	prepared, length, err := secret.Prepare(password)
+	switch {
+	case errors.Is(err, secret.ErrPasswordTooLong):
+		return Authenticator{}, invalid("password_too_long", field, map[string]any{"max": secret.MaxPassword})
+	case err != nil:
+		return Authenticator{}, invalid("password_invalid", field, nil)
+	case length < p.cfg.Password.MinLength:
+		return Authenticator{}, invalid("password_too_short", field, map[string]any{"min": p.cfg.Password.MinLength, "count": length})
+	}
+	hash, err := p.hasher.Hash(ctx, prepared)
+	if err != nil {
+		return Authenticator{}, hashing("hash a new password", err)
+	}
+	now := p.Now()
+	return Authenticator{ID: NewID(now), UserID: userID, Kind: PasswordKind, Secret: hash, CreatedAt: now}, nil
+}
+
+// hashing makes an Error of what the hasher could not do.
+func hashing(doing string, err error) error {
+	err = fmt.Errorf("%s: %w", doing, err)
+	if busy, ok := errors.AsType[*secret.Busy](err); ok {
+		return &Error{Kind: Unavailable, Code: "busy", RetryAfter: busy.RetryAfter, Cause: err}
+	}
+	return err
+}
+
+// A shownPassword is a password that somebody shows, with whom they say they are.
+type shownPassword struct {
+	key      string // canonical identifier
+	password string
+	hash     string // the PHC string of the user, "" where nobody of that name has a password
+}
+
+// verifyPassword tells whether s is right. It costs the same whoever is named: a dummy is verified
+// where there is no hash, and one with other parameters than today's is followed by a hash with
+// today's, which replaces it where the password was right (I-21). rehashed is "" for none.
+func (p *Provider) verifyPassword(ctx context.Context, permit *guard.Permit, s shownPassword) (right bool, rehashed string, err error) {
+	// What cannot be a password is as wrong as another, and takes as long.
+	prepared, _, unfit := secret.Prepare(s.password)
+	hash := s.hash
+	if hash == "" {
+		hash = p.hasher.Decoy(p.dummyScheme(s.key))
+	}
+	matches, err := p.hasher.Verify(ctx, permit, prepared, hash)
+	if err != nil {
+		return false, "", hashing("verify a password", err)
+	}
+	right = matches && unfit == nil && s.hash != ""
+	if !p.hasher.Outdated(hash) {
+		return right, "", nil
+	}
+	rehashed, err = p.hasher.Hash(ctx, prepared)
+	if err != nil && !right {
+		return false, "", hashing("hash beside a password of other parameters", err)
+	}
+	return right, rehashed, nil // one that is right needs no new hash today
+}
+
+// dummies are the schemes of the stored passwords, by which the cost of names without a password
+// is chosen.
+type dummies struct {
+	shares atomic.Pointer[[]share]
+}
+
+// A share is how many stored passwords have a scheme.
+type share struct {
+	scheme string
+	count  uint64
+}
+
+// countSchemes reads which schemes the stored passwords have. It looks at every password, so that
+// it is for a job and not for a request.
+func (p *Provider) countSchemes(ctx context.Context) error {
+	counts, err := p.store.PasswordSchemes(ctx)
+	if err != nil {
+		return fmt.Errorf("count password schemes: %w", err)
+	}
+	shares := make([]share, 0, len(counts))
+	for _, scheme := range slices.Sorted(maps.Keys(counts)) {
+		shares = append(shares, share{scheme, uint64(counts[scheme])})
+	}
+	p.dummy.shares.Store(&shares)
+	return nil
+}
+
+// dummyScheme is the scheme that a name without a password is verified with: always the same for a
+// name while the shares stay as they are, and as frequent among all names as among the passwords
+// in store, so that no name's cost tells that it is nobody's (I-21).
+func (p *Provider) dummyScheme(key string) string {
+	shares := p.dummy.shares.Load()
+	if shares == nil {
+		return p.hasher.Scheme()
+	}
+	var total uint64
+	for _, s := range *shares {
+		total += s.count
+	}
+	if total == 0 {
+		return p.hasher.Scheme()
+	}
+	sum, _ := p.ring.MAC(secret.ForDummy, p.ring.Current(), []byte(key))
+	at := binary.BigEndian.Uint64(sum[:]) % total
+	for _, s := range *shares {
+		if at < s.count {
+			return s.scheme
+		}
+		at -= s.count
+	}
+	panic("the shares do not add up")
+}

@@ -1,0 +1,54 @@
+package idp
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+)
+
+// A Column is a value that the store keeps as JSON in a TEXT column. What a database returns is
+// read by its Scan method.
+type Column interface {
+	// Column returns the JSON text.
+	Column() (string, error)
+}
+
+// List is an ordered list of strings; as a column a JSON array, "[]" where it is empty.
+type List []string
+
+// Column implements Column.
+func (l List) Column() (string, error) {
+	if len(l) == 0 {
+		return "[]", nil
+	}
+	return columnOf([]string(l))
+}
+
+// Scan reads a column.
+func (l *List) Scan(src any) error { return scanColumn((*[]string)(l), src) }
+
+func columnOf(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+// scanColumn reads src into what dest points to. What is empty becomes the zero value, so that a
+// row comes back as it was put in.
+func scanColumn(dest, src any) error {
+	var text []byte
+	switch v := src.(type) {
+	case nil:
+	case string:
+		text = []byte(v)
+	case []byte:
+		text = v
+	default:
+		return fmt.Errorf("scan column: %T is not JSON", src)
+	}
+	switch string(text) {
+	case "", "[]", "{}":
+		reflect.ValueOf(dest).Elem().SetZero()
+		return nil
+	}
+	return json.Unmarshal(text, dest)
+}

@@ -1,0 +1,8 @@
+package idp
+
+// What tests of package idp_test turn by hand, which Run does otherwise.
+var (
+	Poll         = (*Provider).refresh
+	MoveKeys     = (*Provider).moveKeys
+	CountSchemes = (*Provider).countSchemes
+)

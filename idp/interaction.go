@@ -1,0 +1,193 @@
+package idp
+
+import (
+	"net/url"
+	"slices"
+	"time"
+)
+
+// A Step is what an End-User must do next.
+type Step string
+
+// The steps, in the order of the table of needs. Those that are missing come with their pages.
+const (
+	NoStep      Step = ""
+	StepLogIn   Step = "login"
+	StepSelect  Step = "select_account"
+	StepConsent Step = "consent"
+	StepDenied  Step = "denied" // the End-User said no: not a page, but the end
+)
+
+// A Request is an authorization request as the step table judges it, parsed from its canonical
+// form: every parameter once, validated, the redirect URI exact.
+type Request struct {
+	ClientID    string
+	RedirectURI string // validated; "" for a sign-in of our own
+	Scopes      List
+	Claims      *ClaimsRequest // nil where there is no claims parameter
+	Prompts     List           // of prompt (OpenID Connect Core 1.0 §3.1.2.1)
+	MaxAge      *int64         // seconds; nil where neither request nor client has one
+	ACRValues   List
+	LoginHint   string
+	Subject     ID // of a valid id_token_hint, zero for none
+	UILocales   List
+	Return      string // our own page to go back to: a sign-in without a relying party (I-19)
+}
+
+// An Interaction is an authorization request that waits for its End-User. It is sealed into the
+// tx parameter of our own pages and bound to one browser; nothing is stored until a grant exists.
+type Interaction struct {
+	Nonce   [16]byte
+	Form    url.Values // the canonical request
+	Request Request    // parsed from Form
+	Pushed  ID         // the row that Form came from, zero for none
+	Started time.Time  // sealed once, as is Ends (I-5)
+	Ends    time.Time
+
+	// The deeds of this interaction, each by its identity (I-5).
+	Authenticated ID    // the session's authentication that the End-User proved in it
+	Chosen        ID    // the session that the End-User chose to go on with
+	Consented     int64 // the version of the consent that was given
+	Denied        bool  // the End-User refused or cancelled
+	// Doer is the user who signed in or consented in it: versions of consents and sessions are
+	// numbered by user, so a deed counts for nobody else.
+	Doer ID
+
+	// What was shown, to whom (I-6).
+	Step    Step
+	User    ID
+	Session ID
+	Shown   [16]byte // digest of what the page showed
+
+	internal bool // Pushed is a row of ours, made because of the form's length (I-25)
+}
+
+// SignedIn notes that the End-User proved in in what made s live or renewed it. Deeds of another
+// user count no more.
+func (in *Interaction) SignedIn(s *Session) {
+	if in.Doer != s.UserID {
+		in.Chosen, in.Consented = ID{}, 0
+	}
+	in.Authenticated, in.Doer = s.Authentication, s.UserID
+}
+
+// carriesDeed tells whether somebody did something in in.
+func (in *Interaction) carriesDeed() bool {
+	return in.Authenticated != ID{} || in.Chosen != ID{} || in.Consented != 0 || in.Denied || in.Doer != ID{}
+}
+
+// promptMet tells whether in carries a deed that its request demanded: then it completes once
+// (I-18), since going back to its address must not meet a prompt again.
+func (in *Interaction) promptMet() bool {
+	switch {
+	case in.Consented != 0 && in.prompts("consent"):
+		return true
+	case in.Chosen != ID{} && in.prompts("select_account"):
+		return true
+	case in.Authenticated != ID{}:
+		return in.prompts("login") || in.prompts("select_account") || in.Request.MaxAge != nil
+	}
+	return false
+}
+
+// A Need is one reason for a step. Error is the answer where prompt=none forbids to show it
+// (OpenID Connect Core 1.0 §3.1.2.6).
+type Need struct {
+	Step  Step
+	Why   string
+	Error string
+}
+
+// A Policy is what the provider and the client ask beyond the request.
+type Policy struct {
+	// NoConsent clients are asked for consent only where they demand it by prompt=consent:
+	// first-party ones and our own pages.
+	NoConsent bool
+}
+
+// PolicyFor is the policy for a client; nil stands for our own pages.
+func (p *Provider) PolicyFor(c *Client) Policy {
+	return Policy{NoConsent: c == nil || c.Metadata.FirstParty}
+}
+
+type rule struct {
+	Need
+	holds func(in *Interaction, v *Visit, p Policy) bool
+}
+
+// The table is read from the top; the first need that holds decides. Each visit to the
+// authorization endpoint judges all of it anew, so that no step can be skipped. Rules below
+// "no session" have a visit.
+var rules = []rule{
+	{Need{StepDenied, "the End-User refused", "access_denied"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return in.Denied
+	}},
+	// OpenID Connect Core 1.0 §5.5.1.1: what no session can reach is a failed authentication, and
+	// OpenID Connect Core Error Code unmet_authentication_requirements 1.0 names it.
+	{Need{StepDenied, "an essential acr that nobody can reach", "unmet_authentication_requirements"}, func(in *Interaction, v *Visit, p Policy) bool {
+		wanted := in.Request.Claims.essentialACRs()
+		return wanted != nil && !slices.Contains(wanted, any(ACRPassword))
+	}},
+	{Need{StepLogIn, "no session", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return v == nil
+	}},
+	{Need{StepLogIn, "prompt=login", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return in.prompts("login") && in.Authenticated != v.Session.Authentication
+	}},
+	{Need{StepLogIn, "max_age", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		// Started, not now: the age is that of the request, and the time that the End-User takes
+		// with the pages does not count (I-5). max_age=0 is prompt=login.
+		most := in.Request.MaxAge
+		return most != nil && in.Authenticated != v.Session.Authentication &&
+			(*most == 0 || in.Started.Unix()-v.Session.AuthTime().Unix() > *most)
+	}},
+	// OpenID Connect Core 1.0 §3.1.2.1 (id_token_hint) and §3.1.2.2 (sub asked for by its value).
+	{Need{StepLogIn, "the request names another user", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		if !in.Request.Subject.IsZero() && in.Request.Subject != v.User.ID {
+			return true
+		}
+		wanted := in.Request.Claims.subjects()
+		return wanted != nil && !slices.Contains(wanted, any(v.User.ID.String()))
+	}},
+	{Need{StepSelect, "prompt=select_account", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		// Whoever signs in within the interaction has chosen.
+		return in.prompts("select_account") && in.Chosen != v.Session.ID && in.Authenticated != v.Session.Authentication
+	}},
+	// Alice signed in or consented here, and then bob signed in in another tab: the code must not
+	// be bob's unless he says so.
+	{Need{StepSelect, "somebody else signed in meanwhile", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return !in.Doer.IsZero() && in.Doer != v.User.ID && in.Chosen != v.Session.ID
+	}},
+	{Need{StepConsent, "prompt=consent", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		// Asked for, it is shown to users of first-party clients, too (§3.1.2.1).
+		return in.prompts("consent") && (v.Consent == nil || in.Doer != v.User.ID || in.Consented != v.Consent.Version)
+	}},
+	{Need{StepConsent, "grant does not cover the request", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return !p.NoConsent && !v.Consent.Covers(in.Request.Scopes, in.Request.Claims.Names())
+	}},
+}
+
+// NextStep says what the End-User must do next for in. v is the browser's live session with its
+// user and consent, nil for none. The zero Need means that nothing is left to do.
+//
+// now is what rules with ages of their own will need; those of today count from in.Started.
+func NextStep(in *Interaction, v *Visit, p Policy, _ time.Time) Need {
+	for _, r := range rules {
+		if r.holds(in, v, p) {
+			return r.Need
+		}
+	}
+	return Need{}
+}
+
+// prompts tells whether the request has the prompt value p.
+func (in *Interaction) prompts(p string) bool { return slices.Contains(in.Request.Prompts, p) }
+
+func containsAll(list, all []string) bool {
+	for _, s := range all {
+		if !slices.Contains(list, s) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,30 @@
+// Package secret makes and keeps secrets: random tokens, password hashes, values sealed at rest
+// and keyed identifiers.
+//
+// It decides nothing: package idp says what a secret is for.
+package secret
+
+// A Purpose names what a subkey is for; each has its own by HKDF (I-10).
+type Purpose string
+
+// The purposes. A name never changes once released.
+const (
+	ForInteraction Purpose = "tx"
+	ForClientToken Purpose = "client token"
+	ForTokenMAC    Purpose = "token mac"
+	ForSuccessor   Purpose = "refresh successor"
+	ForSigningKey  Purpose = "signing key"
+	ForCookie      Purpose = "cookie"
+	ForSender      Purpose = "refresh sender"
+	ForDummy       Purpose = "dummy"
+	ForCode        Purpose = "code"
+	ForLimit       Purpose = "rate limit"
+
+	forCheck Purpose = "check"
+)
+
+// purposes are all of them: each keyring derives them at the start, and takes no other.
+var purposes = []Purpose{
+	ForInteraction, ForClientToken, ForTokenMAC, ForSuccessor, ForSigningKey, ForCookie, ForSender,
+	ForDummy, ForCode, ForLimit, forCheck,
+}

@@ -1,0 +1,284 @@
+package idp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"slices"
+	"time"
+)
+
+// A SessionToken is what a session's cookie carries: the row's ID, by which it is found, and 256
+// random bits, of which the store keeps the SHA-256.
+type SessionToken struct {
+	ID     ID
+	Secret [32]byte
+}
+
+// IsZero tells whether there is no token.
+func (t SessionToken) IsZero() bool { return t == SessionToken{} }
+
+// A SessionState says what a session is good for.
+type SessionState string
+
+const (
+	// Live sessions sign their user in.
+	Live SessionState = "live"
+	// Pending sessions owe a step and are good for nothing but that step (I-19).
+	Pending SessionState = "pending"
+)
+
+// A Session is an SSO session: one browser in which one user is signed in.
+type Session struct {
+	ID         ID // a UUIDv7; the sid of tokens
+	SecretHash []byte
+	UserID     ID
+	Epoch      int64 // the user's, as read together with the evidence (I-2)
+	State      SessionState
+	// Authentication is renewed at every authentication; interactions name it (I-5).
+	Authentication ID
+	Methods        Methods
+	Address        string
+	UserAgent      string
+	Remembered     bool // whether the cookie outlives the browser
+	CreatedAt      time.Time
+	LastSeenAt     time.Time // at most a minute behind
+	IdleAt         time.Time // when it ends for want of use
+	EndsAt         time.Time // when it ends in any case
+	EndedAt        *time.Time
+	EndedWhy       string // sign_out, password_change, disabled, replaced, admin …
+	DeadAt         time.Time
+}
+
+// Alive tells whether s can be used at now by a user whose epoch and status are as u says.
+func (s *Session) Alive(u *User, now time.Time) bool {
+	return s.EndedAt == nil && now.Before(s.IdleAt) && now.Before(s.EndsAt) &&
+		u.Status == Active && s.Epoch == u.Epoch
+}
+
+// A Method is one proof that a session rests on (I-7).
+type Method struct {
+	Name          string    `json:"m"` // RFC 8176: "pwd"
+	Authenticator ID        `json:"a"`
+	At            time.Time `json:"t"` // cut to the second
+}
+
+// Methods are a session's proofs in the order of their times; as a column a JSON array.
+type Methods []Method
+
+// Column implements Column.
+func (m Methods) Column() (string, error) {
+	if len(m) == 0 {
+		return "[]", nil
+	}
+	return columnOf([]Method(m))
+}
+
+// Scan reads a column.
+func (m *Methods) Scan(src any) error { return scanColumn((*[]Method)(m), src) }
+
+// A Visit is what one SELECT finds for a session's cookie: the session, its user, and what the
+// user allowed the client that asks, nil where nothing or where no client was named.
+type Visit struct {
+	Session Session
+	User    User
+	Consent *Consent
+}
+
+// SessionStore keeps sessions.
+type SessionStore interface {
+	// AddSession adds a row.
+	AddSession(ctx context.Context, s Session) error
+	// Visit finds a session by its ID, with its user and the user's consent for clientID ("" for
+	// none). It judges nothing; it returns ErrNotFound where there is no row.
+	Visit(ctx context.Context, id ID, clientID string) (Visit, error)
+	// RenewSession writes the secret, authentication, methods, epoch, state, address, user agent
+	// and times of s, where the row is not ended and its authentication is still `from`. Otherwise
+	// it returns ErrConflict.
+	RenewSession(ctx context.Context, s Session, from ID) error
+	// TouchSession raises last_seen_at, idle_at and dead_at.
+	TouchSession(ctx context.Context, id ID, seen, idle, dead time.Time) error
+	// Sessions lists the sessions that have not ended, newest first, at most limit: those of a
+	// user, or everybody's where userID is zero. Those after the ID `before` are older than it;
+	// zero starts at the newest.
+	Sessions(ctx context.Context, userID, before ID, limit int) ([]Session, error)
+	// EndSession ends one session and tells whether it was not ended before.
+	EndSession(ctx context.Context, id ID, why string, now time.Time) (bool, error)
+	// EndSessions ends a user's sessions but `except` (zero for none) and returns their IDs.
+	EndSessions(ctx context.Context, userID, except ID, why string, now time.Time) ([]ID, error)
+}
+
+// The authentication context classes that a session can reach.
+const (
+	ACRPassword = "urn:postern:acr:pwd"
+)
+
+// AuthTime is the time of the oldest method that the session's acr rests on (I-7).
+func (s *Session) AuthTime() time.Time {
+	var oldest time.Time
+	for _, m := range s.Methods {
+		if oldest.IsZero() || m.At.Before(oldest) {
+			oldest = m.At
+		}
+	}
+	return oldest
+}
+
+// ACR is the authentication context class that the session's methods amount to.
+func (s *Session) ACR() string { return ACRPassword }
+
+// AMR are the names of the session's methods (RFC 8176).
+func (s *Session) AMR() []string {
+	names := make([]string, 0, len(s.Methods))
+	for _, m := range s.Methods {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// newSession is a live session of u with the visitor of ctx, without methods and secret.
+func (p *Provider) newSession(ctx context.Context, u User, remembered bool) Session {
+	now, v := p.Now(), VisitorFrom(ctx)
+	s := Session{
+		ID: NewID(now), UserID: u.ID, Epoch: u.Epoch, State: Live, Authentication: NewID(now),
+		UserAgent: v.UserAgent, Remembered: remembered, CreatedAt: now,
+	}
+	if v.Address.IsValid() {
+		s.Address = v.Address.String()
+	}
+	s.EndsAt = now.Add(p.cfg.Sessions.BrowserLifetime)
+	if remembered {
+		s.EndsAt = now.Add(p.cfg.Sessions.Lifetime)
+	}
+	p.touched(&s, now)
+	return s
+}
+
+// touched notes that s was used at now. A remembered session does not end for want of use.
+func (p *Provider) touched(s *Session, now time.Time) {
+	s.LastSeenAt, s.IdleAt = now, s.EndsAt
+	if idle := now.Add(p.cfg.Sessions.IdleTimeout); !s.Remembered && idle.Before(s.EndsAt) {
+		s.IdleAt = idle
+	}
+	s.DeadAt = s.IdleAt
+}
+
+// renewSecret gives s a new secret and returns the token that carries it.
+func (s *Session) renewSecret() SessionToken {
+	t := SessionToken{ID: s.ID}
+	rand.Read(t.Secret[:])
+	sum := sha256.Sum256(t.Secret[:])
+	s.SecretHash = sum[:]
+	return t
+}
+
+// with replaces the method of m's name, or adds it, in the order of times; the others keep theirs.
+func (list Methods) with(m Method) Methods {
+	rest := slices.DeleteFunc(slices.Clone(list), func(o Method) bool { return o.Name == m.Name })
+	return append(rest, m)
+}
+
+// Visit finds the session of token with its user, and the user's consent for clientID where that
+// is not empty. It returns ErrNotFound where there is none alive, and touches it at most once a
+// minute. It is one SELECT.
+func (p *Provider) Visit(ctx context.Context, token SessionToken, clientID string) (*Visit, error) {
+	v, err := p.visit(ctx, token, clientID)
+	if err != nil {
+		return nil, err
+	}
+	if now := p.Now(); now.Sub(v.Session.LastSeenAt) >= touchEvery {
+		p.touched(&v.Session, now)
+		s := &v.Session
+		if err := p.store.TouchSession(ctx, s.ID, s.LastSeenAt, s.IdleAt, s.DeadAt); err != nil {
+			p.log.WarnContext(ctx, "touch a session", "error", err) // the next request will
+		}
+	}
+	return v, nil
+}
+
+// touchEvery is how seldom a session's use is written down.
+const touchEvery = time.Minute
+
+func (p *Provider) visit(ctx context.Context, token SessionToken, clientID string) (*Visit, error) {
+	if token.IsZero() {
+		return nil, ErrNotFound
+	}
+	v, err := p.store.Visit(ctx, token.ID, clientID)
+	if err != nil {
+		return nil, stored("find session", err)
+	}
+	sum := sha256.Sum256(token.Secret[:])
+	if subtle.ConstantTimeCompare(sum[:], v.Session.SecretHash) != 1 ||
+		v.Session.State != Live || !v.Session.Alive(&v.User, p.Now()) {
+		return nil, ErrNotFound
+	}
+	return &v, nil
+}
+
+// SignOut ends the session of v with the grants that are bound to it.
+func (p *Provider) SignOut(ctx context.Context, v *Visit) error {
+	err := p.store.Tx(ctx, func(ctx context.Context) error {
+		return p.endSession(ctx, v.Session, "sign_out", eventSignedOut(v.Session))
+	})
+	return stored("sign out", err)
+}
+
+// endSession ends s in the Tx of ctx, with the grants that are bound to it, and records e. It does
+// nothing where s was ended before.
+func (p *Provider) endSession(ctx context.Context, s Session, why string, e Event) error {
+	now := p.Now()
+	ended, err := p.store.EndSession(ctx, s.ID, why, now)
+	if err != nil || !ended {
+		return err
+	}
+	f := GrantFilter{UserID: s.UserID, SessionID: s.ID, Bound: true}
+	if _, err := p.store.RevokeGrants(ctx, f, why, now); err != nil {
+		return err
+	}
+	return p.record(ctx, e)
+}
+
+// Sessions lists sessions that are not ended, newest first: a user's, or everybody's where userID
+// is zero.
+func (p *Provider) Sessions(ctx context.Context, userID, before ID, limit int) ([]Session, error) {
+	list, err := p.store.Sessions(ctx, userID, before, bounded(limit))
+	return list, stored("list sessions", err)
+}
+
+// EndSession ends a session for an operator; ErrNotFound where there is none that is not ended.
+func (p *Provider) EndSession(ctx context.Context, id ID) error {
+	err := p.store.Tx(ctx, func(ctx context.Context) error {
+		v, err := p.store.Visit(ctx, id, "")
+		if err != nil {
+			return err
+		}
+		if v.Session.EndedAt != nil {
+			return ErrNotFound
+		}
+		return p.endSession(ctx, v.Session, "admin", eventSessionEnded(id, v.User.ID, "admin"))
+	})
+	return stored("end session", err)
+}
+
+// EndSessions ends every session of a user for an operator and returns how many.
+func (p *Provider) EndSessions(ctx context.Context, userID ID) (int, error) {
+	var ended []ID
+	err := p.store.Tx(ctx, func(ctx context.Context) error {
+		if _, err := p.store.User(ctx, userID); err != nil {
+			return err
+		}
+		var err error
+		if ended, err = p.store.EndSessions(ctx, userID, ID{}, "admin", p.Now()); err != nil {
+			return err
+		}
+		for _, id := range ended {
+			f := GrantFilter{UserID: userID, SessionID: id, Bound: true}
+			if _, err := p.store.RevokeGrants(ctx, f, "admin", p.Now()); err != nil {
+				return err
+			}
+		}
+		return p.record(ctx, eventSessionsEnded(userID, len(ended)))
+	})
+	return len(ended), stored("end sessions", err)
+}

@@ -1,0 +1,252 @@
+package idp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/idp/guard"
+)
+
+// A User is an End-User: someone who signs in.
+type User struct {
+	ID            ID // the subject of every token (OpenID Connect Core 1.0 §8, public); a UUIDv4
+	Username      string
+	UsernameKey   string // guard.Canonical of Username; unique
+	Email         string // "" for none
+	EmailKey      string // guard.Canonical of Email; unique where not empty
+	EmailVerified bool
+	Profile       Profile
+	Groups        List
+	Admin         bool
+	Status        UserStatus
+	// Epoch rises with every password change, reset, disable, role or factor change (I-2).
+	Epoch     int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// A UserStatus says whether a user may sign in.
+type UserStatus string
+
+const (
+	// Active users may sign in.
+	Active UserStatus = "active"
+	// Disabled users have no session and no live grant.
+	Disabled UserStatus = "disabled"
+)
+
+// A Profile holds the claims of OpenID Connect Core 1.0 §5.1 that have no column of their own.
+// Empty fields are not claimed. As a column it is a JSON object.
+type Profile struct {
+	Name              string   `json:"name,omitempty"`
+	GivenName         string   `json:"given_name,omitempty"`
+	FamilyName        string   `json:"family_name,omitempty"`
+	MiddleName        string   `json:"middle_name,omitempty"`
+	Nickname          string   `json:"nickname,omitempty"`
+	PreferredUsername string   `json:"preferred_username,omitempty"` // Username where empty
+	Profile           string   `json:"profile,omitempty"`            // URL
+	Picture           string   `json:"picture,omitempty"`            // URL
+	Website           string   `json:"website,omitempty"`            // URL
+	Gender            string   `json:"gender,omitempty"`
+	Birthdate         string   `json:"birthdate,omitempty"` // YYYY-MM-DD, 0000-MM-DD or YYYY
+	Zoneinfo          string   `json:"zoneinfo,omitempty"`  // tz database name
+	Locale            string   `json:"locale,omitempty"`    // BCP 47
+	PhoneNumber       string   `json:"phone_number,omitempty"`
+	PhoneVerified     bool     `json:"phone_number_verified,omitempty"`
+	Address           *Address `json:"address,omitempty"`
+}
+
+// Column implements Column.
+func (p Profile) Column() (string, error) { return columnOf(p) }
+
+// Scan reads a column.
+func (p *Profile) Scan(src any) error { return scanColumn(p, src) }
+
+// An Address is the address claim (OpenID Connect Core 1.0 §5.1.1).
+type Address struct {
+	Formatted     string `json:"formatted,omitempty"`
+	StreetAddress string `json:"street_address,omitempty"`
+	Locality      string `json:"locality,omitempty"`
+	Region        string `json:"region,omitempty"`
+	PostalCode    string `json:"postal_code,omitempty"`
+	Country       string `json:"country,omitempty"`
+}
+
+// UserStore keeps users.
+type UserStore interface {
+	// AddUser returns ErrConflict where the username or the e-mail is taken.
+	AddUser(ctx context.Context, u User) error
+	// User returns ErrNotFound where there is none.
+	User(ctx context.Context, id ID) (User, error)
+	// UserByKey finds a user by UsernameKey, or by EmailKey where key has an @.
+	UserByKey(ctx context.Context, key string) (User, error)
+	// Users lists users in the order of their usernames' keys, those after the key `after`, at
+	// most limit.
+	Users(ctx context.Context, after string, limit int) ([]User, error)
+	// ChangeUser writes every field of u but ID and CreatedAt, where the stored epoch is `epoch`.
+	// It returns ErrConflict where it is another by now, or where a name is taken.
+	ChangeUser(ctx context.Context, u User, epoch int64) error
+	// DeleteUser removes the user with everything that is theirs.
+	DeleteUser(ctx context.Context, id ID) error
+}
+
+// A NewUser is what AddUser needs. An empty Password makes a user without one.
+type NewUser struct {
+	Username      string
+	Email         string
+	EmailVerified bool
+	Password      string
+	Admin         bool
+	Profile       Profile
+	Groups        List
+}
+
+// AddUser checks and adds a user. Its errors are Invalid or Conflict with the Field.
+func (p *Provider) AddUser(ctx context.Context, n NewUser) (User, error) {
+	u, err := n.user(p.Now())
+	if err != nil {
+		return User{}, err
+	}
+	var password Authenticator
+	if n.Password != "" {
+		if password, err = p.newPassword(ctx, u.ID, "password", n.Password); err != nil {
+			return User{}, err
+		}
+	}
+	err = p.store.Tx(ctx, func(ctx context.Context) error {
+		if err := p.store.AddUser(ctx, u); err != nil {
+			return err
+		}
+		if n.Password != "" {
+			if err := p.store.PutPassword(ctx, password); err != nil {
+				return err
+			}
+		}
+		return p.record(ctx, eventUserAdded(u))
+	})
+	if errors.Is(err, ErrConflict) {
+		err = p.nameTaken(ctx, u)
+	}
+	if err != nil {
+		return User{}, stored("add user", err)
+	}
+	return u, nil
+}
+
+// nameTaken says which of u's names another user has.
+func (p *Provider) nameTaken(ctx context.Context, u User) error {
+	_, err := p.store.UserByKey(ctx, u.UsernameKey)
+	switch {
+	case err == nil:
+		return &Error{Kind: Conflict, Code: "username_taken", Field: "username"}
+	case errors.Is(err, ErrNotFound):
+		return &Error{Kind: Conflict, Code: "email_taken", Field: "email"}
+	}
+	return err
+}
+
+// FindUser finds a user by ID, username or e-mail; it returns ErrNotFound where there is none.
+func (p *Provider) FindUser(ctx context.Context, ref string) (User, error) {
+	if id, err := ParseID(ref); err == nil {
+		u, err := p.store.User(ctx, id)
+		if !errors.Is(err, ErrNotFound) {
+			return u, stored("find user", err)
+		}
+	}
+	key, ok := guard.Canonical(ref)
+	if !ok {
+		return User{}, fmt.Errorf("find user: %w", ErrNotFound)
+	}
+	u, err := p.store.UserByKey(ctx, key)
+	return u, stored("find user", err)
+}
+
+// Users lists users in the order of their names' keys, after the key `after`.
+func (p *Provider) Users(ctx context.Context, after string, limit int) ([]User, error) {
+	list, err := p.store.Users(ctx, after, bounded(limit))
+	return list, stored("list users", err)
+}
+
+// DisableUser turns a user off: sessions ended, grants revoked, epoch raised, in one Tx.
+func (p *Provider) DisableUser(ctx context.Context, id ID) error {
+	return p.changeUser(ctx, "disable user", id, func(ctx context.Context, u User) error {
+		if u.Status == Disabled {
+			return nil
+		}
+		u.Status = Disabled
+		sessions, grants, err := p.raiseEpoch(ctx, &u, "disabled")
+		if err != nil {
+			return err
+		}
+		return p.record(ctx, eventUserDisabled(u, sessions, grants))
+	})
+}
+
+// EnableUser turns a user on again. What was ended stays ended.
+func (p *Provider) EnableUser(ctx context.Context, id ID) error {
+	return p.changeUser(ctx, "enable user", id, func(ctx context.Context, u User) error {
+		if u.Status == Active {
+			return nil
+		}
+		u.Status, u.UpdatedAt = Active, p.Now()
+		if err := p.store.ChangeUser(ctx, u, u.Epoch); err != nil {
+			return err
+		}
+		return p.record(ctx, eventUserEnabled(u))
+	})
+}
+
+// DeleteUser removes a user with everything that is theirs.
+func (p *Provider) DeleteUser(ctx context.Context, id ID) error {
+	return p.changeUser(ctx, "delete user", id, func(ctx context.Context, u User) error {
+		if err := p.store.DeleteUser(ctx, id); err != nil {
+			return err
+		}
+		return p.record(ctx, eventUserDeleted(u))
+	})
+}
+
+// maxConflicts bounds how often a change of a user is tried that others change at the same time.
+const maxConflicts = 5
+
+// changeUser reads a user and does fn with it, in one Tx, anew where the user changed meanwhile.
+func (p *Provider) changeUser(ctx context.Context, doing string, id ID, fn func(context.Context, User) error) error {
+	var err error
+	for range maxConflicts {
+		err = p.store.Tx(ctx, func(ctx context.Context) error {
+			u, err := p.store.User(ctx, id)
+			if err != nil {
+				return err
+			}
+			return fn(ctx, u)
+		})
+		if !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+	return stored(doing, err)
+}
+
+// raiseEpoch writes u with the next epoch, by which every session and grant that rests on the
+// former one is dead (I-2). It ends and revokes them too, for whoever lists them, and says how
+// many. It returns ErrConflict where the user changed since u was read.
+func (p *Provider) raiseEpoch(ctx context.Context, u *User, why string) (sessions, grants int, err error) {
+	return p.raiseEpochBut(ctx, u, why, ID{})
+}
+
+// raiseEpochBut leaves one session for its caller to lift to the new epoch.
+func (p *Provider) raiseEpochBut(ctx context.Context, u *User, why string, session ID) (sessions, grants int, err error) {
+	former := u.Epoch
+	u.Epoch, u.UpdatedAt = former+1, p.Now()
+	if err := p.store.ChangeUser(ctx, *u, former); err != nil {
+		return 0, 0, err
+	}
+	ended, err := p.store.EndSessions(ctx, u.ID, session, why, u.UpdatedAt)
+	if err != nil {
+		return 0, 0, err
+	}
+	grants, err = p.store.RevokeGrants(ctx, GrantFilter{UserID: u.ID}, why, u.UpdatedAt)
+	return len(ended), grants, err
+}
