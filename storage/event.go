@@ -1,0 +1,26 @@
+package storage
+
+import (
+	"context"
+
+	"postern/idp"
+)
+
+// AddEvent implements idp.EventStore. The row has neither sequence nor hash yet (I-17).
+func (s *Store) AddEvent(ctx context.Context, e idp.Event) error {
+	_, err := s.insert(ctx, `
+		INSERT INTO events (id, at, kind, actor, user_id, client_id, session_id, address, request_id, details)
+		VALUES (:id, :at, :kind, :actor, :user_id, :client_id, :session_id, :address, :request_id, :details)`, e)
+	return err
+}
+
+// Events implements idp.EventStore.
+func (s *Store) Events(ctx context.Context, after idp.ID, limit int) (es []idp.Event, err error) {
+	err = s.all(ctx, &es, `
+		SELECT id, at, kind, actor, user_id, client_id, session_id, address, request_id, details
+		FROM events
+		WHERE id > ?
+		ORDER BY id
+		LIMIT ?`, after[:], limit)
+	return es, err
+}

@@ -1,0 +1,33 @@
+package storage_test
+
+import (
+	"testing"
+	"time"
+
+	"postern/idp"
+	"postern/storage"
+	"postern/storage/storagetest"
+)
+
+func TestEventsAreKeptWholeInTheirOrder(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		first := idp.Event{ID: idp.NewID(now), At: at(0), Kind: "user.signed_in", Actor: "cli", UserID: idp.RandomID(), ClientID: "rp",
+			SessionID: idp.NewID(now), Address: "192.0.2.1", RequestID: "r", Details: idp.Details{"method": "pwd"}}
+		second := idp.Event{ID: idp.NewID(now.Add(time.Second)), At: at(time.Second), Kind: "key.made"}
+		must(t, s.AddEvent(ctx, second))
+		must(t, s.AddEvent(ctx, first))
+		all, err := s.Events(ctx, idp.ID{}, 10)
+		must(t, err)
+		same(t, "all", all, []idp.Event{first, second})
+		one, err := s.Events(ctx, idp.ID{}, 1)
+		must(t, err)
+		same(t, "one", one, []idp.Event{first})
+		rest, err := s.Events(ctx, first.ID, 10)
+		must(t, err)
+		same(t, "rest", rest, []idp.Event{second})
+		n, err := s.Int(ctx, `SELECT COUNT(*) FROM events WHERE sequence IS NULL AND hash IS NULL`)
+		must(t, err)
+		same(t, "unchained (I-17)", n, 2)
+	})
+}

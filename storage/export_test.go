@@ -1,0 +1,57 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// What the tests of this folder see of the inside.
+
+// Exec sends any statement on the path of writes.
+func (s *Store) Exec(ctx context.Context, query string, args ...any) error {
+	_, err := s.exec(ctx, query, args...)
+	return err
+}
+
+// Int reads one number.
+func (s *Store) Int(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = s.row(ctx, query, args, &n)
+	return n, err
+}
+
+// Interrupt runs a statement that would never end on the connection of ctx's transaction, and
+// interrupts it: what an operator's kill or a shutdown does.
+func (s *Store) Interrupt(ctx context.Context) error {
+	t := s.joined(ctx)
+	brief, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	_, err := t.ExecContext(brief, `
+		INSERT INTO versions (name, version)
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+		SELECT 'n' || (i % 100000), i FROM n WHERE true
+		ON CONFLICT (name) DO UPDATE SET version = excluded.version`)
+	return t.fail(err)
+}
+
+// Queued is how many callers wait for SQLite's writer.
+func (s *Store) Queued() int { return len(s.writes.(*writer).queue) }
+
+// LimitBatches bounds how many callers share a COMMIT.
+func (s *Store) LimitBatches(most int) { s.writes.(*writer).most = most }
+
+// IsSQLite tells which database s is.
+func (s *Store) IsSQLite() bool {
+	_, ok := s.writes.(*writer)
+	return ok
+}
+
+var Snake = snake
+
+var SchemeOf = schemeOf
+
+const SweepBatch = sweepBatch
+
+// Row reads one row of any statement.
+func (s *Store) Row(ctx context.Context, query string, dests ...any) error {
+	return s.row(ctx, query, nil, dests...)
+}

@@ -1,0 +1,191 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/idp"
+)
+
+const grantColumns = `g.id, g.client_id, g.user_id, g.session_id, g.session_bound, g.scopes, g.audience,
+	g.facts, g.confirmation, g.epoch, g.consent_version, g.code_hash, g.code_expires_at,
+	g.code_used_at, g.code_used_by, g.rt_gen, g.rt_parent, g.rt_recent, g.rt_key, g.rt_expires_at,
+	g.rt_rotated_at, g.rt_rotated_by, g.deed_nonce, g.created_at, g.revoked_at, g.revoked_why, g.dead_at`
+
+// grantDests are the fields of grantColumns.
+func grantDests(g *idp.Grant) []any {
+	return []any{&g.ID, &g.ClientID, &g.UserID, &g.SessionID, &g.SessionBound, &g.Scopes, &g.Audience,
+		&g.Facts, &g.Confirmation, &g.Epoch, &g.ConsentVersion, &g.CodeHash, moment{&g.CodeExpiresAt},
+		maybe{&g.CodeUsedAt}, &g.CodeUsedBy, &g.RefreshGen, &g.RefreshParent, &g.RefreshRecent,
+		&g.RefreshKey, maybe{&g.RefreshExpiresAt}, maybe{&g.RefreshedAt}, &g.RefreshedBy,
+		&g.DeedNonce, moment{&g.CreatedAt}, maybe{&g.RevokedAt}, &g.RevokedWhy, moment{&g.DeadAt}}
+}
+
+const addGrantQuery = `
+	INSERT INTO grants (id, client_id, user_id, session_id, session_bound, scopes, audience,
+		facts, confirmation, epoch, consent_version, code_hash, code_expires_at,
+		code_used_at, code_used_by, rt_gen, rt_parent, rt_recent, rt_key, rt_expires_at,
+		rt_rotated_at, rt_rotated_by, deed_nonce, created_at, revoked_at, revoked_why, dead_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// AddGrant implements idp.GrantStore.
+func (s *Store) AddGrant(ctx context.Context, g idp.Grant) error {
+	_, err := s.exec(ctx, addGrantQuery, g.ID, g.ClientID, g.UserID, g.SessionID, g.SessionBound,
+		g.Scopes, g.Audience, g.Facts, g.Confirmation, g.Epoch, g.ConsentVersion, g.CodeHash,
+		g.CodeExpiresAt, g.CodeUsedAt, g.CodeUsedBy, g.RefreshGen, g.RefreshParent, g.RefreshRecent,
+		g.RefreshKey, g.RefreshExpiresAt, g.RefreshedAt, g.RefreshedBy, g.DeedNonce, g.CreatedAt,
+		g.RevokedAt, g.RevokedWhy, g.DeadAt)
+	return err
+}
+
+// What a grant rests on is joined, so that nothing of it can be in flight when it ends (I-2).
+const (
+	standingColumns = `COALESCE(u.status, ''), COALESCE(u.epoch, 0), COALESCE(c.floor, 0),
+		COALESCE(s.epoch, 0), s.idle_at, s.ends_at, s.ended_at,
+		EXISTS (SELECT 1 FROM denied d WHERE d.key IN (?, ?))`
+	grantStanding = `
+		LEFT JOIN consents c ON c.user_id = g.user_id AND c.client_id = g.client_id
+		LEFT JOIN sessions s ON s.id = g.session_id AND g.session_bound
+		WHERE g.id = ?`
+	grantQuery = `
+		SELECT ` + grantColumns + `, ` + standingColumns + `
+		FROM grants g
+		LEFT JOIN users u ON u.id = g.user_id` + grantStanding
+	grantWithUserQuery = `
+		SELECT ` + grantColumns + `, ` + standingColumns + `, ` + userColumns + `
+		FROM grants g
+		JOIN users u ON u.id = g.user_id` + grantStanding
+)
+
+// maxDenyKeys is how many deny keys a token has: its own and that of its generation.
+const maxDenyKeys = 2
+
+// Grant implements idp.GrantStore.
+func (s *Store) Grant(ctx context.Context, id idp.ID, denyKeys [][]byte, withUser bool) (v idp.GrantVisit, err error) {
+	if len(denyKeys) > maxDenyKeys {
+		return v, fmt.Errorf("%d deny keys, at most %d", len(denyKeys), maxDenyKeys)
+	}
+	var deny [maxDenyKeys][]byte
+	copy(deny[:], denyKeys)
+	query := grantQuery
+	dests := append(grantDests(&v.Grant), &v.UserStatus, &v.UserEpoch, &v.ConsentFloor, &v.SessionEpoch,
+		maybe{&v.SessionIdleAt}, maybe{&v.SessionEndsAt}, maybe{&v.SessionEndedAt}, &v.Denied)
+	if withUser {
+		v.User = new(idp.User)
+		query = grantWithUserQuery
+		dests = append(dests, userDests(v.User)...)
+	}
+	if err := s.row(ctx, query, []any{deny[0], deny[1], id}, dests...); err != nil {
+		return idp.GrantVisit{}, err
+	}
+	return v, nil
+}
+
+// The three conditional UPDATEs know the row that they changed themselves by the random id that
+// they wrote, so that they may be sent again (I-9).
+const (
+	refreshAssignments = `rt_gen = ?, rt_parent = ?, rt_recent = ?, rt_key = ?, rt_expires_at = ?,
+		rt_rotated_at = ?, rt_rotated_by = ?, dead_at = ?`
+	redeemQuery = `
+		UPDATE grants
+		SET code_used_at = ?, code_used_by = ?, ` + refreshAssignments + `
+		WHERE id = ? AND revoked_at IS NULL AND (code_used_at IS NULL OR code_used_by = ?)`
+	rotateQuery = `
+		UPDATE grants
+		SET ` + refreshAssignments + `
+		WHERE id = ? AND revoked_at IS NULL AND (rt_gen = ? OR rt_rotated_by = ?)`
+	skipQuery = `
+		UPDATE grants
+		SET ` + refreshAssignments + `
+		WHERE id = ? AND revoked_at IS NULL AND (rt_gen = ? AND rt_parent = ? OR rt_rotated_by = ?)`
+)
+
+// RedeemCode implements idp.GrantStore.
+func (s *Store) RedeemCode(ctx context.Context, g idp.Grant) (bool, error) {
+	n, err := s.repeat(ctx, redeemQuery, g.CodeUsedAt, g.CodeUsedBy,
+		g.RefreshGen, g.RefreshParent, g.RefreshRecent, g.RefreshKey, g.RefreshExpiresAt,
+		g.RefreshedAt, g.RefreshedBy, g.DeadAt, g.ID, g.CodeUsedBy)
+	return n > 0, err
+}
+
+// RotateRefresh implements idp.GrantStore.
+func (s *Store) RotateRefresh(ctx context.Context, g idp.Grant, shown int64) (bool, error) {
+	n, err := s.repeat(ctx, rotateQuery,
+		g.RefreshGen, g.RefreshParent, g.RefreshRecent, g.RefreshKey, g.RefreshExpiresAt,
+		g.RefreshedAt, g.RefreshedBy, g.DeadAt, g.ID, shown, g.RefreshedBy)
+	return n > 0, err
+}
+
+// SkipRefresh implements idp.GrantStore.
+func (s *Store) SkipRefresh(ctx context.Context, g idp.Grant, head, shown int64, key []byte) (done bool, err error) {
+	err = s.Tx(ctx, func(ctx context.Context) error {
+		n, err := s.repeat(ctx, skipQuery,
+			g.RefreshGen, g.RefreshParent, g.RefreshRecent, g.RefreshKey, g.RefreshExpiresAt,
+			g.RefreshedAt, g.RefreshedBy, g.DeadAt, g.ID, head, shown, g.RefreshedBy)
+		if done = n > 0; err != nil || !done {
+			return err
+		}
+		return s.Deny(ctx, key, g.DeadAt)
+	})
+	return done && err == nil, err
+}
+
+// RevokeGrant implements idp.GrantStore.
+func (s *Store) RevokeGrant(ctx context.Context, id idp.ID, why string, now time.Time) (bool, error) {
+	n, err := s.exec(ctx, `
+		UPDATE grants
+		SET revoked_at = ?, revoked_why = ?
+		WHERE id = ? AND revoked_at IS NULL`, now, why, id)
+	return n > 0, err
+}
+
+// RevokeGrants implements idp.GrantStore.
+func (s *Store) RevokeGrants(ctx context.Context, f idp.GrantFilter, why string, now time.Time) (int, error) {
+	if f.UserID.IsZero() && f.ClientID == "" {
+		return 0, errors.New("revoke grants: the filter names neither user nor client")
+	}
+	where := []string{"revoked_at IS NULL"}
+	args := []any{now, why}
+	and := func(condition string, args2 ...any) {
+		where = append(where, condition)
+		args = append(args, args2...)
+	}
+	if !f.UserID.IsZero() {
+		and("user_id = ?", f.UserID)
+	}
+	if f.ClientID != "" {
+		and("client_id = ?", f.ClientID)
+	}
+	if !f.SessionID.IsZero() {
+		and("session_id = ?", f.SessionID)
+	}
+	if f.Bound {
+		and("session_bound")
+	}
+	if !f.ExceptSession.IsZero() {
+		and("(session_id IS NULL OR session_id <> ?)", f.ExceptSession)
+	}
+	n, err := s.exec(ctx, `
+		UPDATE grants
+		SET revoked_at = ?, revoked_why = ?
+		WHERE `+strings.Join(where, " AND "), args...)
+	return int(n), err
+}
+
+// Deny implements idp.GrantStore.
+func (s *Store) Deny(ctx context.Context, key []byte, dead time.Time) error {
+	_, err := s.exec(ctx, `
+		INSERT INTO denied (key, dead_at) VALUES (?, ?)
+		ON CONFLICT (key) DO UPDATE SET dead_at = excluded.dead_at
+		WHERE denied.dead_at < excluded.dead_at`, key, dead)
+	return err
+}
+
+// DeniedToken implements idp.GrantStore.
+func (s *Store) DeniedToken(ctx context.Context, key []byte) (denied bool, err error) {
+	err = s.row(ctx, `SELECT EXISTS (SELECT 1 FROM denied WHERE key = ?)`, []any{key}, &denied)
+	return denied, err
+}

@@ -1,0 +1,282 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed migrations/*.sql
+var embedded embed.FS
+
+// versionTable is where goose notes which migrations were applied.
+const versionTable = "migrations"
+
+// ErrSchema says that the database's schema is not the one that this program knows: missing, older
+// or newer. The error's text tells which, and which command mends it.
+var ErrSchema = errors.New("the database's schema does not fit this program")
+
+// A Migration is one step of the schema.
+type Migration struct {
+	Version   int64      `json:"version"`
+	Name      string     `json:"name"`
+	AppliedAt *time.Time `json:"applied_at"` // nil where it is still to come
+}
+
+// Migrations lists every migration that this program knows, oldest first, and when each was
+// applied. It changes nothing and makes no file.
+func Migrations(ctx context.Context, url string) ([]Migration, error) {
+	s, err := schemaOf(ctx, url, false)
+	if err != nil {
+		return nil, err
+	}
+	defer s.db.Close()
+	return s.migrations(ctx)
+}
+
+// Up brings the schema up to date, making an SQLite file that is missing, and returns the
+// migrations that it applied. Of several processes one works and the others wait for it.
+func Up(ctx context.Context, url string) ([]Migration, error) {
+	s, err := schemaOf(ctx, url, true)
+	if err != nil {
+		return nil, err
+	}
+	defer s.db.Close()
+	return s.up(ctx)
+}
+
+// A schema is a database as its migrations see it.
+type schema struct {
+	db      *sql.DB
+	dialect goose.Dialect
+	exists  string // counts the tables that are named versionTable
+	lock    func(context.Context) (unlock func() error, err error)
+}
+
+// schemaOf returns a schema whose db the caller closes.
+func schemaOf(ctx context.Context, url string, make bool) (*schema, error) {
+	file, isSQLite := strings.CutPrefix(url, sqlitePrefix)
+	if !isSQLite {
+		connector, err := pq.NewConnector(url)
+		if err != nil {
+			return nil, err
+		}
+		return postgresSchema(sql.OpenDB(connector)), nil
+	}
+	if err := prepareFile(file, make); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn(file))
+	if err != nil {
+		return nil, err
+	}
+	if make {
+		if err := turnOnWAL(ctx, db); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return sqliteSchema(db, file), nil
+}
+
+// sqliteSchema locks a file beside the database: SQLite's own locks are given up between two
+// migrations.
+func sqliteSchema(db *sql.DB, file string) *schema {
+	const exists = `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = '` + versionTable + `'`
+	return &schema{db, goose.DialectSQLite3, exists, func(ctx context.Context) (func() error, error) {
+		return lockFile(ctx, file+".lock")
+	}}
+}
+
+// advisoryLock is the first number of our advisory locks ("pstn"); the second is the schema's.
+const advisoryLock = 0x7073746e
+
+func postgresSchema(db *sql.DB) *schema {
+	const exists = `SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '` + versionTable + `'`
+	return &schema{db, goose.DialectPostgres, exists, func(ctx context.Context) (func() error, error) {
+		c, err := db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, err = c.ExecContext(ctx, `SELECT pg_advisory_lock($1, hashtext(current_schema()))`, advisoryLock)
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		return func() error {
+			_, err := c.ExecContext(context.Background(), `SELECT pg_advisory_unlock($1, hashtext(current_schema()))`, advisoryLock)
+			return errors.Join(err, c.Close())
+		}, nil
+	}}
+}
+
+// prepareSchema migrates s, or only checks it, and closes its db.
+func prepareSchema(ctx context.Context, s *schema, migrate bool) error {
+	defer s.db.Close()
+	if migrate {
+		// Only where there is something to do is the lock worth its wait.
+		if err := s.check(ctx); err == nil || !errors.Is(err, errOlder) {
+			return err
+		}
+		_, err := s.up(ctx)
+		return err
+	}
+	return s.check(ctx)
+}
+
+var errOlder = fmt.Errorf("%w: it is older", ErrSchema)
+
+// check compares the schema's version with the one that this program knows.
+func (s *schema) check(ctx context.Context) error {
+	known, err := s.known()
+	if err != nil {
+		return err
+	}
+	applied, err := s.applied(ctx)
+	if err != nil {
+		return err
+	}
+	want := known[len(known)-1].Version
+	switch {
+	case applied < want:
+		return fmt.Errorf("%w: it has version %d and this program needs %d; `postern migrate up` mends it", errOlder, applied, want)
+	case applied > want:
+		return fmt.Errorf("%w: it has version %d and this program knows %d; run the newer program that made it, or restore a backup", ErrSchema, applied, want)
+	}
+	return nil
+}
+
+// applied is the version of the last migration that was applied, 0 for none.
+func (s *schema) applied(ctx context.Context) (int64, error) {
+	var exists int
+	if err := s.db.QueryRowContext(ctx, s.exists).Scan(&exists); err != nil || exists == 0 {
+		return 0, err
+	}
+	store, err := s.goose()
+	if err != nil {
+		return 0, err
+	}
+	version, err := store.GetLatestVersion(ctx, s.db)
+	if errors.Is(err, database.ErrVersionNotFound) {
+		return 0, nil
+	}
+	return version, err
+}
+
+func (s *schema) goose() (database.Store, error) {
+	return database.NewStore(database.Dialect(s.dialect), versionTable)
+}
+
+// known lists the migrations of this program, oldest first.
+func (s *schema) known() ([]Migration, error) {
+	p, err := s.provider()
+	if err != nil {
+		return nil, err
+	}
+	var list []Migration
+	for _, source := range p.ListSources() {
+		list = append(list, Migration{Version: source.Version, Name: nameOf(source)})
+	}
+	return list, nil
+}
+
+func (s *schema) migrations(ctx context.Context) ([]Migration, error) {
+	list, err := s.known()
+	if err != nil {
+		return nil, err
+	}
+	applied, err := s.applied(ctx)
+	if err != nil || applied == 0 {
+		return list, err
+	}
+	store, err := s.goose()
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range list {
+		result, err := store.GetMigration(ctx, s.db, m.Version)
+		if errors.Is(err, database.ErrVersionNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		at := result.Timestamp.UTC()
+		list[i].AppliedAt = &at
+	}
+	return list, nil
+}
+
+func (s *schema) up(ctx context.Context) (done []Migration, err error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lock the schema: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	p, err := s.provider()
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	for _, r := range results {
+		at := time.Now().UTC()
+		done = append(done, Migration{Version: r.Source.Version, Name: nameOf(r.Source), AppliedAt: &at})
+	}
+	return done, nil
+}
+
+func (s *schema) provider() (*goose.Provider, error) {
+	files, err := fs.Sub(embedded, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(s.dialect, s.db, files,
+		goose.WithTableName(versionTable),
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(goose.NewGoMigration(2, &goose.GoFunc{RunTx: s.tune}, nil)))
+}
+
+// goNames are the names of the migrations that are written in Go.
+var goNames = map[int64]string{2: "tune"}
+
+func nameOf(s *goose.Source) string {
+	if name, ok := goNames[s.Version]; ok {
+		return name
+	}
+	_, name, _ := strings.Cut(strings.TrimSuffix(path.Base(s.Path), ".sql"), "_")
+	return name
+}
+
+// tune is the one migration that asks the dialect. PostgreSQL leaves room in the pages of rows
+// that change often, so that a change touches no index (HOT), and orders names by their bytes, as
+// SQLite does.
+func (s *schema) tune(ctx context.Context, tx *sql.Tx) error {
+	if s.dialect != goose.DialectPostgres {
+		return nil
+	}
+	for _, statement := range []string{
+		`ALTER TABLE grants SET (fillfactor = 80)`,
+		`ALTER TABLE sessions SET (fillfactor = 80)`,
+		`ALTER TABLE counters SET (fillfactor = 80)`,
+		`ALTER TABLE users ALTER COLUMN username_key TYPE TEXT COLLATE "C", ALTER COLUMN email_key TYPE TEXT COLLATE "C"`,
+		`ALTER TABLE consents ALTER COLUMN client_id TYPE TEXT COLLATE "C"`,
+		`ALTER TABLE clients ALTER COLUMN id TYPE TEXT COLLATE "C"`,
+		`ALTER TABLE keys ALTER COLUMN id TYPE TEXT COLLATE "C"`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}

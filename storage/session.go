@@ -1,0 +1,129 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"time"
+
+	"postern/idp"
+)
+
+const sessionColumns = `s.id, s.secret_hash, s.user_id, s.epoch, s.state, s.authentication, s.methods,
+	s.address, s.user_agent, s.remembered, s.created_at, s.last_seen_at, s.idle_at, s.ends_at,
+	s.ended_at, s.ended_why, s.dead_at`
+
+// sessionDests are the fields of sessionColumns.
+func sessionDests(s *idp.Session) []any {
+	return []any{&s.ID, &s.SecretHash, &s.UserID, &s.Epoch, &s.State, &s.Authentication, &s.Methods,
+		&s.Address, &s.UserAgent, &s.Remembered, moment{&s.CreatedAt}, moment{&s.LastSeenAt},
+		moment{&s.IdleAt}, moment{&s.EndsAt}, maybe{&s.EndedAt}, &s.EndedWhy, moment{&s.DeadAt}}
+}
+
+// AddSession implements idp.SessionStore.
+func (s *Store) AddSession(ctx context.Context, row idp.Session) error {
+	_, err := s.insert(ctx, `
+		INSERT INTO sessions (id, secret_hash, user_id, epoch, state, authentication, methods,
+			address, user_agent, remembered, created_at, last_seen_at, idle_at, ends_at,
+			ended_at, ended_why, dead_at)
+		VALUES (:id, :secret_hash, :user_id, :epoch, :state, :authentication, :methods,
+			:address, :user_agent, :remembered, :created_at, :last_seen_at, :idle_at, :ends_at,
+			:ended_at, :ended_why, :dead_at)`, row)
+	return err
+}
+
+// The version tells whether a consent was joined: a row's is at least 1.
+const visitQuery = `
+	SELECT ` + sessionColumns + `, ` + userColumns + `,
+		COALESCE(c.version, 0), COALESCE(c.floor, 0), COALESCE(c.scopes, '[]'), COALESCE(c.claims, '[]'),
+		c.created_at, c.updated_at
+	FROM sessions s
+	JOIN users u ON u.id = s.user_id
+	LEFT JOIN consents c ON c.user_id = s.user_id AND c.client_id = ?
+	WHERE s.id = ?`
+
+// Visit implements idp.SessionStore.
+func (s *Store) Visit(ctx context.Context, id idp.ID, clientID string) (v idp.Visit, err error) {
+	c := idp.Consent{ClientID: clientID}
+	dests := append(sessionDests(&v.Session), userDests(&v.User)...)
+	dests = append(dests, &c.Version, &c.Floor, &c.Scopes, &c.Claims, orZero{&c.CreatedAt}, orZero{&c.UpdatedAt})
+	if err := s.row(ctx, visitQuery, []any{clientID, id}, dests...); err != nil {
+		return idp.Visit{}, err
+	}
+	if c.Version > 0 {
+		c.UserID = v.User.ID
+		v.Consent = &c
+	}
+	return v, nil
+}
+
+// RenewSession implements idp.SessionStore.
+func (s *Store) RenewSession(ctx context.Context, row idp.Session, from idp.ID) error {
+	n, err := s.exec(ctx, `
+		UPDATE sessions
+		SET secret_hash = ?, authentication = ?, methods = ?, epoch = ?, state = ?, address = ?,
+			user_agent = ?, remembered = ?, last_seen_at = ?, idle_at = ?, ends_at = ?, dead_at = ?
+		WHERE id = ? AND authentication = ? AND ended_at IS NULL`,
+		row.SecretHash, row.Authentication, row.Methods, row.Epoch, row.State, row.Address,
+		row.UserAgent, row.Remembered, row.LastSeenAt, row.IdleAt, row.EndsAt, row.DeadAt,
+		row.ID, from)
+	return changed(n, err, idp.ErrConflict)
+}
+
+// TouchSession implements idp.SessionStore.
+func (s *Store) TouchSession(ctx context.Context, id idp.ID, seen, idle, dead time.Time) error {
+	_, err := s.exec(ctx, `
+		UPDATE sessions
+		SET last_seen_at = ?, idle_at = ?, dead_at = ?
+		WHERE id = ? AND ended_at IS NULL AND last_seen_at < ?`, seen, idle, dead, id, seen)
+	return err
+}
+
+// Sessions implements idp.SessionStore.
+func (s *Store) Sessions(ctx context.Context, userID, before idp.ID, limit int) (list []idp.Session, err error) {
+	edge := before[:]
+	if before.IsZero() {
+		edge = bytes.Repeat([]byte{0xff}, len(before))
+	}
+	if userID.IsZero() {
+		err = s.all(ctx, &list, `
+			SELECT `+sessionColumns+`
+			FROM sessions s
+			WHERE s.id < ? AND s.ended_at IS NULL
+			ORDER BY s.id DESC
+			LIMIT ?`, edge, limit)
+		return list, err
+	}
+	err = s.all(ctx, &list, `
+		SELECT `+sessionColumns+`
+		FROM sessions s
+		WHERE s.user_id = ? AND s.id < ? AND s.ended_at IS NULL
+		ORDER BY s.id DESC
+		LIMIT ?`, userID, edge, limit)
+	return list, err
+}
+
+// EndSession implements idp.SessionStore.
+func (s *Store) EndSession(ctx context.Context, id idp.ID, why string, now time.Time) (bool, error) {
+	n, err := s.exec(ctx, `
+		UPDATE sessions
+		SET ended_at = ?, ended_why = ?
+		WHERE id = ? AND ended_at IS NULL`, now, why, id)
+	return n > 0, err
+}
+
+// EndSessions implements idp.SessionStore.
+func (s *Store) EndSessions(ctx context.Context, userID, except idp.ID, why string, now time.Time) (ended []idp.ID, err error) {
+	each := func(rows *sql.Rows) error {
+		var id idp.ID
+		err := rows.Scan(&id)
+		ended = append(ended, id)
+		return err
+	}
+	err = s.returning(ctx, func() { ended = nil }, each, `
+		UPDATE sessions
+		SET ended_at = ?, ended_why = ?
+		WHERE user_id = ? AND id <> ? AND ended_at IS NULL
+		RETURNING id`, now, why, userID, except[:])
+	return ended, err
+}

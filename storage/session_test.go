@@ -1,0 +1,130 @@
+package storage_test
+
+import (
+	"testing"
+	"time"
+
+	"postern/idp"
+	"postern/storage"
+	"postern/storage/storagetest"
+)
+
+func newSession(userID idp.ID) idp.Session {
+	return idp.Session{
+		ID: idp.NewID(now), SecretHash: []byte{0, 1, 2, 255}, UserID: userID, Epoch: 3, State: idp.Live,
+		Authentication: idp.RandomID(),
+		Methods:        idp.Methods{{Name: "pwd", Authenticator: idp.RandomID(), At: at(0).Truncate(time.Second)}},
+		Address:        "2001:db8::1", UserAgent: "Mozilla/5.0 (naïve)", Remembered: true,
+		CreatedAt: at(0), LastSeenAt: at(time.Minute), IdleAt: at(time.Hour), EndsAt: at(24 * time.Hour),
+		EndedAt: ptr(at(2 * time.Hour)), EndedWhy: "sign_out", DeadAt: at(25 * time.Hour),
+	}
+}
+
+func addSession(t testing.TB, s *storage.Store, userID idp.ID) idp.Session {
+	t.Helper()
+	row := newSession(userID)
+	row.EndedAt, row.EndedWhy = nil, ""
+	must(t, s.AddSession(t.Context(), row))
+	return row
+}
+
+func TestVisitFindsSessionUserAndConsentInOneStatement(t *testing.T) {
+	var sent storagetest.Counter
+	storagetest.EachOptions(t, storage.Options{OnStatement: sent.Note}, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		addClient(t, s, "rp")
+		u := addUser(t, s, "ada")
+		row := newSession(u.ID)
+		must(t, s.AddSession(ctx, row))
+		consent, err := s.PutConsent(ctx, idp.Consent{UserID: u.ID, ClientID: "rp", Scopes: idp.List{"openid"}, Claims: idp.List{"email"}, UpdatedAt: at(0)})
+		must(t, err)
+		sent.Take()
+		v, err := s.Visit(ctx, row.ID, "rp")
+		must(t, err)
+		same(t, "visit", v, idp.Visit{Session: row, User: u, Consent: &consent})
+		v, err = s.Visit(ctx, row.ID, "")
+		must(t, err)
+		same(t, "visit without client", v, idp.Visit{Session: row, User: u})
+		_, err = s.Visit(ctx, idp.NewID(now), "rp")
+		wantErr(t, err, idp.ErrNotFound)
+		same(t, "statements", len(sent.Take()), 3)
+	})
+}
+
+func TestI5_SessionIsRenewedOnlyFromTheAuthenticationThatWasRead(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		u := addUser(t, s, "ada")
+		old := addSession(t, s, u.ID)
+		renewed := old
+		renewed.SecretHash, renewed.Authentication, renewed.Methods = []byte("new"), idp.RandomID(), nil
+		renewed.Epoch, renewed.State, renewed.Address, renewed.UserAgent = 4, idp.Pending, "192.0.2.1", "other"
+		renewed.Remembered, renewed.LastSeenAt, renewed.IdleAt = false, at(2*time.Minute), at(3*time.Hour)
+		renewed.EndsAt, renewed.DeadAt = at(48*time.Hour), at(49*time.Hour)
+		must(t, s.RenewSession(ctx, renewed, old.Authentication))
+		v, err := s.Visit(ctx, old.ID, "")
+		must(t, err)
+		same(t, "renewed", v.Session, renewed)
+		wantErr(t, s.RenewSession(ctx, renewed, old.Authentication), idp.ErrConflict)
+		_, err = s.EndSession(ctx, old.ID, "sign_out", now)
+		must(t, err)
+		wantErr(t, s.RenewSession(ctx, renewed, renewed.Authentication), idp.ErrConflict)
+	})
+}
+
+func TestTouchOnlyRaisesASession(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		want := addSession(t, s, addUser(t, s, "ada").ID)
+		want.LastSeenAt, want.IdleAt, want.DeadAt = at(5*time.Minute), at(2*time.Hour), at(30*time.Hour)
+		must(t, s.TouchSession(ctx, want.ID, want.LastSeenAt, want.IdleAt, want.DeadAt))
+		must(t, s.TouchSession(ctx, want.ID, at(0), at(0), at(0))) // of a slower request
+		v, err := s.Visit(ctx, want.ID, "")
+		must(t, err)
+		same(t, "touched", v.Session, want)
+	})
+}
+
+func TestSessionsAreListedAndEnded(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
+		a1, b1 := addSession(t, s, ada.ID), addSession(t, s, bob.ID)
+		a2 := newSession(ada.ID)
+		a2.ID, a2.EndedAt, a2.EndedWhy = idp.NewID(now.Add(time.Second)), nil, ""
+		must(t, s.AddSession(ctx, a2))
+		list := func(what string, userID, before idp.ID, want ...idp.ID) {
+			t.Helper()
+			rows, err := s.Sessions(ctx, userID, before, 10)
+			must(t, err)
+			ids := map[idp.ID]bool{}
+			for _, r := range rows {
+				ids[r.ID] = true
+			}
+			wanted := map[idp.ID]bool{}
+			for _, id := range want {
+				wanted[id] = true
+			}
+			same(t, what, ids, wanted)
+		}
+		list("everybody's", idp.ID{}, idp.ID{}, a1.ID, a2.ID, b1.ID)
+		list("ada's", ada.ID, idp.ID{}, a1.ID, a2.ID)
+		list("ada's older", ada.ID, a2.ID, a1.ID)
+		ended, err := s.EndSessions(ctx, ada.ID, a2.ID, "password_change", now)
+		must(t, err)
+		same(t, "ended", ended, []idp.ID{a1.ID})
+		v, err := s.Visit(ctx, a1.ID, "")
+		must(t, err)
+		a1.EndedAt, a1.EndedWhy = ptr(at(0)), "password_change"
+		same(t, "ended row", v.Session, a1)
+		for _, want := range []bool{true, false} {
+			got, err := s.EndSession(ctx, a2.ID, "admin", now)
+			must(t, err)
+			same(t, "was not ended before", got, want)
+		}
+		list("what is left", idp.ID{}, idp.ID{}, b1.ID)
+		ended, err = s.EndSessions(ctx, ada.ID, idp.ID{}, "admin", now)
+		must(t, err)
+		same(t, "nothing left", len(ended), 0)
+	})
+}

@@ -1,0 +1,125 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// busyTimeout is how long SQLite waits for another process that writes; a command gives up its
+// transaction after txLimit, so that a server beside it is always served.
+const busyTimeout = 5 * time.Second
+
+func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
+	if err := prepareFile(path, o.Migrate); err != nil {
+		return nil, err
+	}
+	if err := prepareSQLite(ctx, path, o.Migrate); err != nil {
+		return nil, err
+	}
+	writing, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return nil, err
+	}
+	reading, err := sql.Open("sqlite", dsn(path)+"&_pragma=query_only(1)")
+	if err != nil {
+		return nil, err
+	}
+	readers := newPool(max(2, min(8, 2*runtime.GOMAXPROCS(0))), 0, opener(reading, "sqlite", o))
+	w := newWriter(opener(writing, "sqlite", o))
+	return &Store{
+		readers: readers,
+		writes:  w,
+		names:   named(reading, "sqlite"),
+		close: func() error {
+			readers.stop()
+			w.stop()
+			return errors.Join(reading.Close(), writing.Close())
+		},
+	}, nil
+}
+
+func prepareSQLite(ctx context.Context, path string, migrate bool) error {
+	db, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return err
+	}
+	if err := turnOnWAL(ctx, db); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return prepareSchema(ctx, sqliteSchema(db, path), migrate)
+}
+
+// dsn names the file with the settings that each connection needs. The file must exist.
+func dsn(path string) string {
+	escaped := (&url.URL{Path: path}).EscapedPath()
+	return fmt.Sprintf("file:%s?mode=rw&_txlock=immediate&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)",
+		escaped, busyTimeout.Milliseconds())
+}
+
+// turnOnWAL makes the file one with a write-ahead log, which it stays. While another process does
+// the same this one is told "locked" at once, whatever busy_timeout says.
+func turnOnWAL(ctx context.Context, db *sql.DB) error {
+	const tries, pause = 250, 20 * time.Millisecond
+	var err error
+	for range tries {
+		if _, err = db.ExecContext(ctx, `PRAGMA journal_mode = WAL`); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	return fmt.Errorf("turn on the write-ahead log: %w", err)
+}
+
+// prepareFile checks that path is ours, and makes an empty file, which only its owner can read,
+// where it is missing and `make` asks for it.
+func prepareFile(path string, make bool) error {
+	if path == "" || path == ":memory:" {
+		return errors.New("sqlite: needs the path of a file")
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !make {
+			return fmt.Errorf("%w: there is no file %s; `postern serve` and `postern migrate up` make it", ErrSchema, path)
+		}
+		return makeFile(path)
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return fmt.Errorf("%s is a folder", path)
+	}
+	return checkOwner(path, info)
+}
+
+// makeFile makes an empty file with mode 0600; SQLite gives its log the same. The file appears
+// under its name when nobody has it open any more, since closing any descriptor of a file drops
+// the locks that SQLite holds on it in this process.
+func makeFile(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}

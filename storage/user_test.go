@@ -1,0 +1,140 @@
+package storage_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"postern/idp"
+	"postern/storage"
+	"postern/storage/storagetest"
+)
+
+var testContext = context.Background()
+
+func newUser(name string) idp.User {
+	return idp.User{
+		ID: idp.RandomID(), Username: name, UsernameKey: name,
+		Email: name + "@Example.org", EmailKey: name + "@example.org", EmailVerified: true,
+		Profile: idp.Profile{GivenName: "Ada", Address: &idp.Address{Country: "UK"}},
+		Groups:  idp.List{"staff", "ops"}, Admin: true, Status: idp.Active, Epoch: 3,
+		CreatedAt: at(0), UpdatedAt: at(time.Second),
+	}
+}
+
+func addUser(t testing.TB, s *storage.Store, name string) idp.User {
+	t.Helper()
+	u := newUser(name)
+	must(t, s.AddUser(t.Context(), u))
+	return u
+}
+
+func TestUserIsKeptWhole(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		in := newUser("ada")
+		in.CreatedAt = now // cut and turned to UTC
+		must(t, s.AddUser(ctx, in))
+		want := in
+		want.CreatedAt = at(0)
+		got, err := s.User(ctx, in.ID)
+		must(t, err)
+		same(t, "by id", got, want)
+		for _, key := range []string{"ada", "ada@example.org"} {
+			got, err := s.UserByKey(ctx, key)
+			must(t, err)
+			same(t, key, got, want)
+		}
+		_, err = s.User(ctx, idp.RandomID())
+		wantErr(t, err, idp.ErrNotFound)
+		_, err = s.UserByKey(ctx, "nobody\x00\xff")
+		wantErr(t, err, idp.ErrNotFound)
+		_, err = s.UserByKey(ctx, "nobody@")
+		wantErr(t, err, idp.ErrNotFound)
+	})
+}
+
+func TestUserNamesAreTakenOnce(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		addUser(t, s, "ada")
+		other := newUser("ada")
+		other.EmailKey = "other@example.org"
+		wantErr(t, s.AddUser(ctx, other), idp.ErrConflict)
+		other.UsernameKey, other.EmailKey = "other", "ada@example.org"
+		wantErr(t, s.AddUser(ctx, other), idp.ErrConflict)
+		other.EmailKey = ""
+		must(t, s.AddUser(ctx, other))
+		third := newUser("third")
+		third.Email, third.EmailKey = "", ""
+		must(t, s.AddUser(ctx, third)) // many have no address
+		third.UsernameKey = "other"
+		wantErr(t, s.ChangeUser(ctx, third, third.Epoch), idp.ErrConflict)
+	})
+}
+
+func TestUsersAreListedInTheOrderOfTheirNamesBytes(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		for _, name := range []string{"é", "b", "a-b", "ab", "B"} {
+			addUser(t, s, name)
+		}
+		var names []string
+		for after := ""; ; {
+			us, err := s.Users(t.Context(), after, 2)
+			must(t, err)
+			if len(us) == 0 {
+				break
+			}
+			for _, u := range us {
+				names = append(names, u.UsernameKey)
+				after = u.UsernameKey
+			}
+		}
+		same(t, "names", names, []string{"B", "a-b", "ab", "b", "é"})
+	})
+}
+
+func TestI2_UserIsChangedOnlyFromTheEpochThatWasRead(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		u := addUser(t, s, "ada")
+		u.Epoch, u.Username, u.UsernameKey, u.Email, u.EmailKey = 4, "Lady", "lady", "", ""
+		u.EmailVerified, u.Admin, u.Status, u.Profile, u.Groups = false, false, idp.Disabled, idp.Profile{}, nil
+		u.UpdatedAt = at(time.Hour)
+		must(t, s.ChangeUser(ctx, u, 3))
+		got, err := s.User(ctx, u.ID)
+		must(t, err)
+		same(t, "changed", got, u)
+		wantErr(t, s.ChangeUser(ctx, u, 3), idp.ErrConflict)
+	})
+}
+
+func TestDeletingAUserDeletesEverythingThatIsTheirs(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		addClient(t, s, "rp")
+		var kept idp.Grant
+		for _, name := range []string{"ada", "bob"} {
+			u := addUser(t, s, name)
+			must(t, s.PutPassword(ctx, newPassword(u.ID)))
+			session := newSession(u.ID)
+			must(t, s.AddSession(ctx, session))
+			_, err := s.PutConsent(ctx, idp.Consent{UserID: u.ID, ClientID: "rp", Scopes: idp.List{"openid"}, UpdatedAt: at(0)})
+			must(t, err)
+			kept = newGrant(u.ID, session.ID)
+			must(t, s.AddGrant(ctx, kept))
+		}
+		ada, err := s.UserByKey(ctx, "ada")
+		must(t, err)
+		must(t, s.DeleteUser(ctx, ada.ID))
+		for _, table := range []string{"users", "authenticators", "sessions", "consents", "grants"} {
+			n, err := s.Int(ctx, `SELECT COUNT(*) FROM `+table)
+			must(t, err)
+			same(t, table, n, 1)
+		}
+		_, err = s.Grant(ctx, kept.ID, nil, true)
+		must(t, err)
+		wantErr(t, s.DeleteUser(ctx, ada.ID), idp.ErrNotFound)
+		wantErr(t, s.AddSession(ctx, newSession(ada.ID)), idp.ErrNotFound)
+	})
+}
