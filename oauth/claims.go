@@ -1,0 +1,73 @@
+package oauth
+
+import "postern/idp"
+
+// claimsOf are the claims that a scope asks for (OpenID Connect Core 1.0 §5.4).
+var claimsOf = map[string][]string{
+	"profile": {
+		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
+		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
+	},
+	"email":   {"email", "email_verified"},
+	"address": {"address"},
+	"phone":   {"phone_number", "phone_number_verified"},
+}
+
+// userClaims read the claims about an End-User. What is empty is not claimed (OpenID Connect Core
+// 1.0 §5.3.2).
+var userClaims = map[string]func(*idp.User) any{
+	"name":                  func(u *idp.User) any { return u.Profile.Name },
+	"family_name":           func(u *idp.User) any { return u.Profile.FamilyName },
+	"given_name":            func(u *idp.User) any { return u.Profile.GivenName },
+	"middle_name":           func(u *idp.User) any { return u.Profile.MiddleName },
+	"nickname":              func(u *idp.User) any { return u.Profile.Nickname },
+	"preferred_username":    preferredUsername,
+	"profile":               func(u *idp.User) any { return u.Profile.Profile },
+	"picture":               func(u *idp.User) any { return u.Profile.Picture },
+	"website":               func(u *idp.User) any { return u.Profile.Website },
+	"gender":                func(u *idp.User) any { return u.Profile.Gender },
+	"birthdate":             func(u *idp.User) any { return u.Profile.Birthdate },
+	"zoneinfo":              func(u *idp.User) any { return u.Profile.Zoneinfo },
+	"locale":                func(u *idp.User) any { return u.Profile.Locale },
+	"updated_at":            func(u *idp.User) any { return u.UpdatedAt.Unix() },
+	"email":                 func(u *idp.User) any { return u.Email },
+	"email_verified":        func(u *idp.User) any { return verified(u.Email, u.EmailVerified) },
+	"phone_number":          func(u *idp.User) any { return u.Profile.PhoneNumber },
+	"phone_number_verified": func(u *idp.User) any { return verified(u.Profile.PhoneNumber, u.Profile.PhoneVerified) },
+	"address":               address,
+}
+
+func preferredUsername(u *idp.User) any {
+	if u.Profile.PreferredUsername != "" {
+		return u.Profile.PreferredUsername
+	}
+	return u.Username
+}
+
+// verified speaks only of what is there.
+func verified(value string, yes bool) any {
+	if value == "" {
+		return nil
+	}
+	return yes
+}
+
+func address(u *idp.User) any {
+	if u.Profile.Address == nil || *u.Profile.Address == (idp.Address{}) {
+		return nil
+	}
+	return u.Profile.Address
+}
+
+func isUserClaim(name string) bool { return userClaims[name] != nil }
+
+// putClaim adds a claim about u to claims, where there is something to claim.
+func putClaim(claims map[string]any, u *idp.User, name string) {
+	read := userClaims[name]
+	if read == nil {
+		return
+	}
+	if value := read(u); value != nil && value != "" {
+		claims[name] = value
+	}
+}
