@@ -1,0 +1,68 @@
+package loginui
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"postern/idp"
+)
+
+// maxFormBytes bounds a form's body: a few fields of text.
+const maxFormBytes = 64 << 10
+
+// maxFieldBytes bounds one field: a password of 256 code points, with room to tell its owner that
+// it is too long.
+const maxFieldBytes = 4 << 10
+
+// readForm reads the fields of a form. Where it cannot be read, or comes without the cookie that
+// every page of ours gave its browser, it has answered with a page and returns false.
+func (ui *UI) readForm(w http.ResponseWriter, r *http.Request, fields ...string) (url.Values, bool) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
+	code := formDefect(r, fields)
+	if code == "" && idp.VisitorFrom(r.Context()).Browser == [32]byte{} {
+		code = "cookies_blocked"
+	}
+	if code == "" {
+		return r.PostForm, true
+	}
+	status := http.StatusBadRequest
+	if code == "body_too_large" {
+		status = http.StatusRequestEntityTooLarge
+	}
+	ui.ShowProblem(w, r, idp.Problem{
+		Status: status, Code: code, Reference: idp.VisitorFrom(r.Context()).RequestID, Back: r.URL.RequestURI(),
+	})
+	return nil, false
+}
+
+// formDefect is the code of what is wrong with the form of r as such, "" for nothing.
+func formDefect(r *http.Request, fields []string) string {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return "form_unreadable"
+	}
+	if err := r.ParseForm(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return "body_too_large"
+		}
+		return "form_unreadable"
+	}
+	for _, name := range fields {
+		values := r.PostForm[name]
+		switch {
+		case len(values) > 1:
+			return "field_doubled"
+		case len(values) == 0:
+			continue
+		case !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
+			return "field_unreadable"
+		case len(values[0]) > maxFieldBytes:
+			return "field_too_long"
+		}
+	}
+	return ""
+}

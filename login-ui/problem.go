@@ -1,0 +1,270 @@
+package loginui
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/idp"
+)
+
+// retryAfter is when to come back where an answer says that we cannot serve but not for how long.
+const retryAfter = 5 * time.Second
+
+// A problemPage tells what went wrong, and what to do next.
+type problemPage struct {
+	*frame
+	Code      string
+	Title     string
+	Body      string
+	Hint      string // what differs, for developers; "" for nothing
+	Facts     []idp.Fact
+	At        time.Time
+	Back      string // an address of ours that leads on, "" for none
+	BackLabel string
+	Throttled *wait // nil where nobody knows for how long
+}
+
+func (*problemPage) template() string { return "problem.html" }
+
+// ShowProblem answers a request that cannot be answered otherwise: with a page, or with a problem
+// document (RFC 9457) where the client prefers JSON.
+func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem) {
+	f := ui.frame(r)
+	if p.Reference == "" {
+		p.Reference = f.Reference
+	}
+	if p.Status == 0 {
+		p.Status = http.StatusInternalServerError
+	}
+	title, body := f.problemTexts(p)
+	if prefersJSON(r.Header.Values("Accept")) {
+		ui.writeProblem(w, r, p, title, body)
+		return
+	}
+	f.Failed = true
+	f.Reference = p.Reference
+	page := &problemPage{frame: f, Code: p.Code, Title: title, Body: body, Facts: p.Facts, At: ui.now()}
+	page.Back, page.BackLabel = f.wayOn(p)
+	if key := "hint." + p.Hint; p.Hint != "" && ui.texts.has(key) {
+		page.Hint = f.T(key)
+	}
+	if seconds, err := strconv.Atoi(w.Header().Get("Retry-After")); err == nil && p.Status == http.StatusTooManyRequests {
+		page.Throttled = ui.waitOf(time.Duration(seconds) * time.Second)
+	}
+	ui.show(w, r, p.Status, page)
+}
+
+// problemTexts are the title and the body for a problem: its own, or those of its kind.
+func (f *frame) problemTexts(p idp.Problem) (title, body string) {
+	kind := kindOfProblem(p)
+	client := p.Client
+	if client == "" {
+		client = f.T("problem.some_app")
+	}
+	args := []any{"app", client, "instance", f.Instance, "host", f.host, "reference", p.Reference}
+	return f.T("problem."+kind+".title", args...), f.T("problem."+kind+".body", args...)
+}
+
+// problemKinds are the codes whose words differ from those of their status.
+var problemKinds = map[string]string{
+	"cookies_blocked":        "cookies",
+	"interaction_unreadable": "link",
+	"interaction_foreign":    "browser",
+	"interaction_completed":  "completed",
+	"interaction_expired":    "expired",
+	"client_missing":         "client",
+	"client_unknown":         "client",
+	"client_disabled":        "client",
+	"redirect_uri_missing":   "client",
+	"request_malformed":      "client",
+	"wrong_host":             "host",
+
+	"redirect_uri_unregistered": "client",
+}
+
+func kindOfProblem(p idp.Problem) string {
+	if kind, ok := problemKinds[p.Code]; ok {
+		return kind
+	}
+	switch {
+	case p.Status == http.StatusTooManyRequests:
+		return "throttled"
+	case p.Status == http.StatusServiceUnavailable:
+		return "busy"
+	case p.Status == http.StatusNotFound:
+		return "missing"
+	case p.Status == http.StatusForbidden:
+		return "forbidden"
+	case p.Client != "":
+		return "client"
+	case p.Status < http.StatusInternalServerError:
+		return "form"
+	}
+	return "generic"
+}
+
+// wayOn is the address that leads on from a problem and what its link says. No page is a dead end.
+func (f *frame) wayOn(p idp.Problem) (address, label string) {
+	switch back := localPath(p.Back); {
+	case p.Code == "wrong_host" && webAddress(p.Back) != "":
+		return p.Back, f.host
+	case back == "" || back == accountPath:
+		return accountPath, f.T("account.title")
+	case p.Code == "interaction_expired" && p.Client != "":
+		return back, f.T("problem.onto", "app", p.Client)
+	case p.Code == "interaction_expired":
+		return back, f.T("problem.again")
+	default:
+		return back, f.T("problem.back")
+	}
+}
+
+// localPath is address where it is a path of ours, else "".
+func localPath(address string) string {
+	if !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") || strings.HasPrefix(address, "/\\") {
+		return ""
+	}
+	return address
+}
+
+func (ui *UI) writeProblem(w http.ResponseWriter, r *http.Request, p idp.Problem, title, body string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.Status)
+	document := map[string]any{"status": p.Status, "code": p.Code, "title": title, "detail": body}
+	if p.Reference != "" {
+		document["reference"] = p.Reference
+	}
+	if err := json.NewEncoder(w).Encode(document); err != nil {
+		slog.DebugContext(r.Context(), "write problem", "error", err)
+	}
+}
+
+// prefersJSON tells whether Accept (RFC 9110 §12.5.1) names JSON, and no less than HTML.
+func prefersJSON(accept []string) bool {
+	var ofJSON, ofHTML float64
+	for _, entry := range strings.Split(strings.Join(accept, ","), ",") {
+		kind, parameters, _ := strings.Cut(entry, ";")
+		weight := 1.0
+		for _, parameter := range strings.Split(parameters, ";") {
+			if q, ok := strings.CutPrefix(strings.TrimSpace(parameter), "q="); ok {
+				weight, _ = strconv.ParseFloat(q, 64)
+			}
+		}
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "application/json", "application/problem+json":
+			ofJSON = max(ofJSON, weight)
+		case "text/html", "application/xhtml+xml":
+			ofHTML = max(ofHTML, weight)
+		}
+	}
+	return ofJSON > ofHTML
+}
+
+// NotFound answers requests for what is not here.
+func (ui *UI) NotFound(w http.ResponseWriter, r *http.Request) {
+	ui.ShowProblem(w, r, idp.Problem{Status: http.StatusNotFound, Code: "not_found"})
+}
+
+// showFailure answers with a page for what a deed could not do. What is no idp.Error is logged
+// whole and shown as nothing.
+func (ui *UI) showFailure(w http.ResponseWriter, r *http.Request, err error) {
+	e := errorOf(err)
+	p := idp.Problem{Status: statusOf(e), Code: e.Code, Back: r.URL.RequestURI()}
+	ui.logFailure(r, p.Status, err)
+	if p.Status == http.StatusInternalServerError {
+		p.Code = "internal_error"
+	}
+	setRetryAfter(w, e)
+	ui.ShowProblem(w, r, p)
+}
+
+// explain puts the error of a deed beside the field that it belongs to, or beside `field` where it
+// names none, and returns the status to answer with.
+func (ui *UI) explain(w http.ResponseWriter, r *http.Request, f *frame, err error, field string) int {
+	e := errorOf(err)
+	status := statusOf(e)
+	ui.logFailure(r, status, err)
+	setRetryAfter(w, e)
+	if e.Field != "" {
+		field = e.Field
+	}
+	f.Failed = true
+	f.Errors = append(f.Errors, message{e.Code, field, ui.errorText(f, e, status)})
+	return status
+}
+
+// errorText is the text of an error's code, or of its status where the code has none.
+func (ui *UI) errorText(f *frame, e *idp.Error, status int) string {
+	args := []any{"instance", f.Instance}
+	for name, value := range e.Args {
+		args = append(args, name, value)
+	}
+	switch {
+	case e.Code == "invalid_credentials" && e.Field != "":
+		// Of someone who is signed in, who can only have mistyped the password.
+		return f.T("error.wrong_password")
+	case ui.texts.has("error." + e.Code):
+		return f.T("error."+e.Code, args...)
+	case status == http.StatusTooManyRequests:
+		return f.T("error.throttled")
+	case status == http.StatusServiceUnavailable:
+		return f.T("error.unavailable")
+	}
+	return f.T("error.other")
+}
+
+// errorOf is the idp.Error in err's chain, or one that says only that something went wrong.
+func errorOf(err error) *idp.Error {
+	if e, ok := errors.AsType[*idp.Error](err); ok {
+		return e
+	}
+	return &idp.Error{Kind: idp.KindOf(err), Code: "internal_error", Cause: err}
+}
+
+// statusOf is the HTTP status of a deed's answer. Wrong credentials are a form to fill in again.
+func statusOf(e *idp.Error) int {
+	switch e.Kind {
+	case idp.Invalid, idp.Conflict, idp.Stale:
+		return http.StatusBadRequest
+	case idp.Denied:
+		if e.Code == "invalid_credentials" {
+			return http.StatusBadRequest
+		}
+		return http.StatusForbidden
+	case idp.Throttled:
+		return http.StatusTooManyRequests
+	case idp.Missing:
+		return http.StatusNotFound
+	case idp.Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+func setRetryAfter(w http.ResponseWriter, e *idp.Error) {
+	if e.Kind != idp.Throttled && e.Kind != idp.Unavailable {
+		return
+	}
+	d := e.RetryAfter
+	if d <= 0 {
+		d = retryAfter
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+}
+
+func (ui *UI) logFailure(r *http.Request, status int, err error) {
+	if status < http.StatusInternalServerError {
+		return
+	}
+	slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "status", status,
+		"request_id", idp.VisitorFrom(r.Context()).RequestID, "error", err)
+}

@@ -1,0 +1,203 @@
+package loginui
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"postern/config"
+	"postern/idp"
+)
+
+// A sample is a page in one of its states.
+type sample struct {
+	name   string
+	status int
+	page   func(*frame) page
+}
+
+var (
+	grafana = &party{Name: "Grafana", Initial: "G", Host: "grafana.example.com",
+		PolicyURI: "https://grafana.example.com/privacy", TOSURI: "https://grafana.example.com/terms"}
+	program  = &party{Name: "photo-cli", Initial: "P", Host: "127.0.0.1:39231", Local: true}
+	app      = &party{Name: "Notes <& co>", Initial: "N", Host: "com.example.notes:", App: true}
+	alice    = &person{Name: "Alice Liddell", Login: "alice@example.com", Email: "alice@example.com", Initial: "A"}
+	longName = &person{
+		Name:  "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh",
+		Login: "hubert.wolfeschlegelsteinhausenbergerdorff@a-very-long-department.example.com", Initial: "W",
+		Email: "hubert.wolfeschlegelsteinhausenbergerdorff@a-very-long-department.example.com",
+	}
+	sampleTime = time.Date(2026, 11, 22, 14, 5, 9, 0, time.UTC)
+)
+
+// samples has every page at least once, in each of its states.
+func samples() []sample {
+	return []sample{
+		{"login", 200, func(f *frame) page {
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
+		}},
+		{"login own", 200, func(f *frame) page {
+			return &loginPage{frame: f, Tx: "TX", AskAbout: true, Days: 1}
+		}},
+		{"login again", 200, func(f *frame) page {
+			return &loginPage{frame: f, Tx: "TX", Party: app, Username: "alice@example.com", CanCancel: true, Another: true}
+		}},
+		{"login wrong", 400, func(f *frame) page {
+			f.fail("invalid_credentials", "password")
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: `"><script>alert(1)</script>`, AskAbout: true, Remember: true, Days: 14, CanCancel: true}
+		}},
+		{"login empty", 400, func(f *frame) page {
+			f.fail("username_missing", "username")
+			f.fail("password_missing", "password")
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
+		}},
+		{"login disabled", 403, func(f *frame) page {
+			f.fail("account_disabled", "", "instance", f.Instance)
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+		}},
+		{"login throttled", 429, func(f *frame) page {
+			f.fail("throttled", "password")
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", Throttled: &wait{sampleTime, 3, 20}, AskAbout: true, Days: 14, CanCancel: true}
+		}},
+		{"login throttled for seconds", 429, func(f *frame) page {
+			f.fail("throttled", "password")
+			return &loginPage{frame: f, Tx: "TX", Username: "bob", Throttled: &wait{sampleTime, 0, 20}, AskAbout: true, Days: 14}
+		}},
+		{"login busy", 503, func(f *frame) page {
+			f.fail("unavailable", "")
+			return &loginPage{frame: f, Tx: "TX", Party: program, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+		}},
+		{"login expired", 400, func(f *frame) page {
+			f.Notice = &message{Code: "interaction_expired", Text: f.T("login.expired")}
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+		}},
+		{"continue", 200, func(f *frame) page {
+			return &continuePage{frame: f, Tx: "TX", Party: grafana, Person: alice, CanCancel: true}
+		}},
+		{"continue outdated", 400, func(f *frame) page {
+			f.Notice = &message{Code: "page_outdated", Text: f.T("notice.page_outdated")}
+			return &continuePage{frame: f, Tx: "TX", Party: app, Person: longName, CanCancel: true}
+		}},
+		{"consent", 200, func(f *frame) page {
+			scopes := []string{"openid", "profile", "email", "invoices:read", "offline_access"}
+			return &consentPage{frame: f, Tx: "TX", Party: grafana, Person: alice, New: f.permissions(scopes, []string{"zoneinfo", "email"}, scopes)}
+		}},
+		{"consent openid alone", 200, func(f *frame) page {
+			return &consentPage{frame: f, Tx: "TX", Party: app, Person: alice, Nothing: true}
+		}},
+		{"consent more", 200, func(f *frame) page {
+			scopes := []string{"openid", "phone", "address", "groups"}
+			return &consentPage{frame: f, Tx: "TX", Party: program, Person: longName,
+				New: f.permissions(scopes, []string{"birthdate", "urn:example:level"}, scopes), Old: f.permissions([]string{"profile"}, nil, nil)}
+		}},
+		{"consent undecided", 400, func(f *frame) page {
+			f.Notice = &message{Code: "decision_missing", Text: f.T("notice.decision_missing")}
+			return &consentPage{frame: f, Tx: "TX", Party: grafana, Person: alice, Old: f.permissions([]string{"profile"}, nil, nil)}
+		}},
+		{"logout", 200, func(f *frame) page {
+			f.isolated = true
+			return &logoutPage{frame: f, Tx: "TX", Person: alice}
+		}},
+		{"logout outdated", 400, func(f *frame) page {
+			f.isolated = true
+			f.Notice = &message{Code: "page_outdated", Text: f.T("notice.page_outdated")}
+			return &logoutPage{frame: f, Tx: "TX", Person: longName}
+		}},
+		{"signed out", 200, func(f *frame) page { f.isolated = true; return &signedOutPage{f} }},
+		{"account", 200, func(f *frame) page {
+			f.isolated, f.Wide = true, true
+			f.Notice = &message{Code: "password_changed", Text: f.T("notice.password_changed")}
+			return &accountPage{frame: f, Person: alice, Username: "alice", EmailVerified: true, SignedInAt: sampleTime, EndsAt: sampleTime.AddDate(0, 0, 14), Remembered: true}
+		}},
+		{"account without e-mail", 200, func(f *frame) page {
+			f.isolated, f.Wide = true, true
+			return &accountPage{frame: f, Person: &person{Name: "bob", Login: "bob", Initial: "B"}, Username: "bob", SignedInAt: sampleTime, EndsAt: sampleTime.AddDate(0, 0, 1)}
+		}},
+		{"password", 200, func(f *frame) page {
+			f.isolated = true
+			return &passwordPage{frame: f, Tx: "TX", Person: alice, MinLength: 12}
+		}},
+		{"password short", 400, func(f *frame) page {
+			f.isolated = true
+			f.fail("wrong_password", "password")
+			f.fail("password_too_short", "new_password", "min", 12, "count", 7)
+			return &passwordPage{frame: f, Tx: "TX", Person: longName, MinLength: 12}
+		}},
+	}
+}
+
+// problems has a problem of every kind.
+var problems = []idp.Problem{
+	{Status: 400, Code: "redirect_uri_unregistered", Client: "Grafana", Reference: "7Q2M-K4TD", Hint: "redirect_uri_scheme",
+		Facts: []idp.Fact{{Name: "client_id", Value: "grafana"}, {Name: "redirect_uri", Value: "http://grafana.example.com/login/generic_oauth?a-long=one&that=must-wrap-somewhere-since-it-is-long"}}},
+	{Status: 400, Code: "client_unknown", Reference: "7Q2M-K4TD", Facts: []idp.Fact{{Name: "client_id", Value: "<script>"}}},
+	{Status: 400, Code: "interaction_unreadable", Reference: "7Q2M-K4TD"},
+	{Status: 400, Code: "interaction_foreign", Reference: "7Q2M-K4TD"},
+	{Status: 400, Code: "interaction_completed", Reference: "7Q2M-K4TD"},
+	{Status: 400, Code: "interaction_expired", Client: "Grafana", Back: "/oauth2/authorize?tx=TX", Reference: "7Q2M-K4TD"},
+	{Status: 400, Code: "cookies_blocked", Back: "/login?tx=TX"},
+	{Status: 400, Code: "field_doubled", Back: "/login?tx=TX"},
+	{Status: 403, Code: "cross_site_request", Back: "/login"},
+	{Status: 404, Code: "not_found"},
+	{Status: 405, Code: "method_not_allowed"},
+	{Status: 413, Code: "body_too_large"},
+	{Status: 421, Code: "wrong_host", Back: "https://id.example.com"},
+	{Status: 429, Code: "throttled"},
+	{Status: 500, Code: "internal_error", Reference: "7Q2M-K4TD"},
+	{Status: 503, Code: "unavailable", Back: "/account"},
+}
+
+func sampleUI(t *testing.T) *UI {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Issuer = "https://id.example.com"
+	cfg.Branding.Name = "Acme"
+	cfg.Branding.Support = "mailto:help@example.com"
+	ui, err := newUI(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ui
+}
+
+// A rendering is a sample in one language.
+type rendering struct {
+	name, locale string
+	status       int
+	header       http.Header
+	body         string
+}
+
+// renderings renders every sample and every problem in every language.
+func renderings(t *testing.T) []rendering {
+	t.Helper()
+	ui := sampleUI(t)
+	var list []rendering
+	add := func(name, locale string, status int, w *httptest.ResponseRecorder) {
+		if w.Code != status {
+			t.Errorf("%s in %s: status %d, want %d", name, locale, w.Code, status)
+		}
+		list = append(list, rendering{name, locale, w.Code, w.Header(), w.Body.String()})
+	}
+	for _, tag := range ui.texts.tags {
+		request := func() *http.Request {
+			r := httptest.NewRequest("GET", "/login?tx=TX", nil)
+			return r.WithContext(idp.WithVisitor(r.Context(), &idp.Visitor{Locale: tag.String(), RequestID: "7Q2M-K4TD"}))
+		}
+		for _, s := range samples() {
+			w, r := httptest.NewRecorder(), request()
+			ui.show(w, r, s.status, s.page(ui.frame(r)))
+			add(s.name, tag.String(), s.status, w)
+		}
+		for _, p := range problems {
+			w := httptest.NewRecorder()
+			if p.Status == http.StatusTooManyRequests {
+				w.Header().Set("Retry-After", "95")
+			}
+			ui.ShowProblem(w, request(), p)
+			add("problem "+p.Code, tag.String(), p.Status, w)
+		}
+	}
+	return list
+}
