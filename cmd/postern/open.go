@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"postern/config"
+	"postern/idp"
+	"postern/idp/guard"
+	"postern/idp/secret"
+	"postern/storage"
+)
+
+// settings reads and judges the settings, with what other rooms know of their grammar.
+func (a *app) settings(dev bool) (*config.Loaded, error) {
+	loaded, err := config.Load(config.Source{Files: a.files, Environ: a.environ, Set: a.set, Dev: dev})
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return nil, err
+	}
+	problems = append(problems, judgeLimits(loaded)...)
+	problems = append(problems, judgeRootKeys(loaded)...)
+	if len(problems) > 0 {
+		problems.Sort()
+		return loaded, problems
+	}
+	return loaded, nil
+}
+
+// judgeLimits asks the gate whether it can read the limits.
+func judgeLimits(loaded *config.Loaded) (problems config.Problems) {
+	if loaded.RateLimits.Off {
+		return nil
+	}
+	for _, limit := range []struct{ key, text string }{
+		{"rate_limits.login", loaded.RateLimits.Login},
+		{"rate_limits.login_failed", loaded.RateLimits.LoginFailed},
+		{"rate_limits.token_endpoint_auth_failed", loaded.RateLimits.TokenEndpointAuthFailed},
+	} {
+		if _, err := guard.ParseLimits(limit.text); err != nil {
+			problems = append(problems, loaded.Problem(limit.key, "CFG-070", err.Error(),
+				"Write AMOUNT/PERIOD/SCOPE, several joined with commas: 10/m/ip,5/5m/key."))
+		}
+	}
+	return problems
+}
+
+// judgeRootKeys asks the keyring whether it can read the root keys. What it answers never quotes one.
+func judgeRootKeys(loaded *config.Loaded) (problems config.Problems) {
+	numbers := map[uint16]bool{}
+	for i, text := range loaded.Secrets.Keys {
+		k, err := secret.ParseRootKey(text)
+		switch {
+		case err != nil:
+			problems = append(problems, loaded.Problem("secrets.keys", "CFG-042", fmt.Sprintf("item %d: %s", i+1, err),
+				"Paste a line of `postern key generate`."))
+		case numbers[k.Number]:
+			problems = append(problems, loaded.Problem("secrets.keys", "CFG-043", fmt.Sprintf("has two keys of the number %d", k.Number),
+				"Make the newer one with `postern key generate --number N`."))
+		}
+		numbers[k.Number] = true
+	}
+	return problems
+}
+
+// An office is a provider on the database, for a command.
+type office struct {
+	*idp.Provider
+	store *storage.Store
+}
+
+// open opens the database for a command, beside a server or without one (I-22): the schema is
+// checked, never changed.
+func (a *app) open(ctx context.Context) (*office, error) {
+	loaded, err := a.settings(false)
+	if err != nil {
+		return nil, err
+	}
+	if err := ownedByUs(loaded.Database.SQLitePath()); err != nil {
+		return nil, err
+	}
+	// Commands answer for themselves; only what went wrong underneath is logged.
+	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	store, err := storage.Open(ctx, loaded.Database.URL, storage.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	p, err := newProvider(ctx, loaded.Config, shortStore{store}, idp.Options{Log: log})
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return &office{p, store}, nil
+}
+
+// do opens the database, runs a command's deed and closes it.
+func (a *app) do(ctx context.Context, deed func(ctx context.Context, o *office) error) error {
+	o, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer o.store.Close()
+	return deed(ctx, o)
+}
+
+func newProvider(ctx context.Context, cfg *config.Config, store idp.Store, o idp.Options) (*idp.Provider, error) {
+	ring, err := keyring(ctx, cfg, store)
+	if err != nil {
+		return nil, err
+	}
+	return idp.New(ctx, store, cfg, ring, o)
+}
+
+// maxTx is how long a command holds a transaction: a server beside it waits for the writer.
+const maxTx = 2 * time.Second
+
+// A shortStore gives up transactions that last (I-22).
+type shortStore struct{ idp.Store }
+
+// Tx implements idp.Store.
+func (s shortStore) Tx(ctx context.Context, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, maxTx)
+	defer cancel()
+	return s.Store.Tx(ctx, fn)
+}
+
+// ownedByUs refuses to work on an SQLite file of another user: what SQLite makes beside it would
+// belong to us, and the server could not write any more (I-22).
+func ownedByUs(path string) error {
+	if path == "" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database at %s yet. `postern serve` makes it, or `postern migrate up`", path)
+	}
+	if err != nil {
+		return err
+	}
+	if owner, ours := owner(info); !ours {
+		return fmt.Errorf("%s belongs to the user with the number %s. Run this command as that user", path, owner)
+	}
+	return nil
+}

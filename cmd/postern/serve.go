@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"postern/config"
+	"postern/idp"
+	"postern/storage"
+)
+
+// What a connection may take. A browser on a slow line fits; one that dribbles does not.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	shutdownTimeout   = 15 * time.Second
+	maxHeader         = 32 << 10 // bytes: a URL has 6 KiB at most (I-25), cookies and the rest the same again
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var dev bool
+	c := &cobra.Command{
+		Use: "serve", Short: "serve until a signal ends it", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			loaded, err := a.settings(dev)
+			if err != nil {
+				return err
+			}
+			log := newLogger(a.err, loaded.Log, a.environ)
+			warn(log, loaded.Config)
+			l, err := net.Listen("tcp", loaded.Listen)
+			if err != nil {
+				return fmt.Errorf("listen on %s: %w", loaded.Listen, err)
+			}
+			defer l.Close()
+			return serve(c.Context(), loaded.Config, l, log)
+		},
+	}
+	c.Flags().BoolVar(&dev, "dev", false, "for a local trial: profile development, the issuer http://localhost:PORT where none is set")
+	return a.withSettings(c)
+}
+
+// warn says what works but is rarely meant.
+func warn(log *slog.Logger, cfg *config.Config) {
+	if !cfg.Development() && cfg.TLS.Cert == "" && cfg.Proxy.TrustedHops == 0 {
+		log.Warn("no tls.cert, and no proxy is believed: behind a proxy that ends TLS, write `proxy: {trusted_hops: 1}`, or every visitor has the proxy's address")
+	}
+	if cfg.RateLimits.Off && !cfg.Development() {
+		log.Warn("rate_limits is false: passwords can be guessed as fast as they are hashed")
+	}
+}
+
+// serve runs a provider on l until ctx ends.
+func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Logger) error {
+	began := time.Now()
+	tuneMemory(cfg)
+	store, err := storage.Open(ctx, cfg.Database.URL, storage.Options{Migrate: true, Log: log})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	p, err := newProvider(ctx, cfg, store, idp.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	s, err := newSite(p, cfg, log)
+	if err != nil {
+		return err
+	}
+	log.Info("ready", "issuer", cfg.Issuer, "listen", l.Addr().String(), "after", time.Since(began).Round(time.Millisecond).String(), "version", thisBuild().Version)
+	return runServer(ctx, newServer(s, log), l, cfg.TLS, p)
+}
+
+// memoryRoom is what the process may have beside the hashes of passwords before the collector
+// works harder; far above what it needs.
+const memoryRoom = 512 << 20
+
+// tuneMemory bounds what the collector lets pile up: hashes are large and short-lived. GOGC and
+// GOMEMLIMIT win where they are set.
+func tuneMemory(cfg *config.Config) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(cfg.Password.HashMemoryMiB)<<20 + memoryRoom)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
+	}
+}
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// runServer serves and does the provider's chores until ctx ends; then it lets the requests that
+// run come to their end.
+func runServer(ctx context.Context, server *http.Server, l net.Listener, t config.TLS, p *idp.Provider) error {
+	g, ctx := errgroup.WithContext(ctx)
+	chores, stopChores := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopChores()
+	g.Go(func() error { return p.Run(chores) })
+	g.Go(func() error {
+		serve := func() error { return server.Serve(l) }
+		if t.Cert != "" {
+			serve = func() error { return server.ServeTLS(l, t.Cert, t.Key) } // with HTTP/2
+		}
+		err := serve()
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		defer stopChores() // requests need fresh caches to the last
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		return server.Shutdown(limit)
+	})
+	return g.Wait()
+}
