@@ -129,7 +129,7 @@ func (p *Provider) confirmPassword(ctx context.Context, v *Visit, current string
 	if err != nil {
 		return gated("confirm a password", err)
 	}
-	right, _, err := p.verifyPassword(ctx, permit, shownPassword{v.User.UsernameKey, current, password.Secret})
+	right, _, err := p.verifyPassword(ctx, permit, shownPassword{accountKey(v.User, ""), current, password.Secret})
 	if err != nil || right {
 		p.refund(ctx, permit)
 	}
@@ -176,7 +176,7 @@ func hashing(doing string, err error) error {
 
 // A shownPassword is a password that somebody shows, with whom they say they are.
 type shownPassword struct {
-	key      string // canonical identifier
+	key      string // accountKey: a user's two names have one dummy
 	password string
 	hash     string // the PHC string of the user, "" where nobody of that name has a password
 }

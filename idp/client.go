@@ -41,7 +41,8 @@ type Metadata struct {
 	DefaultMaxAge           *int64 `json:"default_max_age,omitempty"` // seconds
 	RequireAuthTime         bool   `json:"require_auth_time,omitempty"`
 	// Of ours: PKCE is required of every client, a public one included, unless PKCEOptional
-	// exempts a confidential one; FirstParty clients are never asked for consent.
+	// exempts a confidential one; users of FirstParty clients are asked for consent only where
+	// the request says prompt=consent.
 	PKCEOptional bool `json:"pkce_optional,omitempty"`
 	FirstParty   bool `json:"first_party,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // A Column is a value that the store keeps as JSON in a TEXT column. What a database returns is
@@ -25,7 +26,34 @@ func (l List) Column() (string, error) {
 }
 
 // Scan reads a column.
-func (l *List) Scan(src any) error { return scanColumn((*[]string)(l), src) }
+func (l *List) Scan(src any) error {
+	if text, ok := src.(string); ok {
+		if list, ok := plainList(text); ok {
+			*l = list
+			return nil
+		}
+	}
+	return scanColumn((*[]string)(l), src)
+}
+
+// plainList reads a JSON array of strings in which nothing is escaped, as Column writes scopes:
+// each token request reads two of them, and the JSON decoder takes ten times as long.
+func plainList(text string) (List, bool) {
+	inside, ok := strings.CutPrefix(text, `["`)
+	if !ok || strings.Contains(text, `\`) {
+		return nil, false
+	}
+	if inside, ok = strings.CutSuffix(inside, `"]`); !ok {
+		return nil, false
+	}
+	list := strings.Split(inside, `","`)
+	for _, s := range list {
+		if strings.Contains(s, `"`) {
+			return nil, false
+		}
+	}
+	return list, true
+}
 
 func columnOf(v any) (string, error) {
 	b, err := json.Marshal(v)

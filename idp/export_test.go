@@ -6,3 +6,8 @@ var (
 	MoveKeys     = (*Provider).moveKeys
 	CountSchemes = (*Provider).countSchemes
 )
+
+var (
+	DummyScheme = (*Provider).dummyScheme
+	Hashing     = hashing
+)

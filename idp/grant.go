@@ -221,10 +221,8 @@ func (p *Provider) Grant(ctx context.Context, t Token, shown string, withUser bo
 func (p *Provider) RedeemCode(ctx context.Context, g Grant) (bool, error) {
 	now := p.Now()
 	g.CodeUsedAt = &now
-	if g.CodeUsedBy == nil {
-		g.CodeUsedBy = make([]byte, 16)
-		rand.Read(g.CodeUsedBy)
-	}
+	g.CodeUsedBy = make([]byte, 16) // never what the row said: that is another request's (I-9)
+	rand.Read(g.CodeUsedBy)
 	g.DeadAt = latest(g.DeadAt, now.Add(p.cfg.Tokens.AccessTTL))
 	if g.RefreshExpiresAt != nil {
 		g.DeadAt = latest(g.DeadAt, *g.RefreshExpiresAt)
@@ -289,7 +287,9 @@ func eventGrantRevoked(g *Grant, why string) Event {
 }
 
 func eventRefreshReused(g *Grant, shown int64) Event {
-	return grantEvent("grant.refresh_reused", g, Details{"why": WhyRefreshReuse, "shown": shown, "head": g.RefreshGen, "parent": g.RefreshParent})
+	return grantEvent("grant.refresh_reused", g, Details{
+		"why": WhyRefreshReuse, "shown": shown, "head": g.RefreshGen, "parent": g.RefreshParent,
+	})
 }
 
 func eventRefreshSkipped(g *Grant, shown int64) Event {

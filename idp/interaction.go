@@ -159,7 +159,8 @@ var rules = []rule{
 		return !in.Doer.IsZero() && in.Doer != v.User.ID && in.Chosen != v.Session.ID
 	}},
 	{Need{StepConsent, "prompt=consent", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
-		// Asked for, it is shown to users of first-party clients, too (§3.1.2.1).
+		// Asked for, it is shown to users of first-party clients, too: OpenID Connect Core 1.0
+		// §3.1.2.1.
 		return in.prompts("consent") && (v.Consent == nil || in.Doer != v.User.ID || in.Consented != v.Consent.Version)
 	}},
 	{Need{StepConsent, "grant does not cover the request", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {

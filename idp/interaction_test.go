@@ -129,6 +129,18 @@ func TestI5_TheTimeThatAPersonTakesDoesNotCountAsAge(t *testing.T) {
 	}
 }
 
+func TestI7_TheAgeThatCountsIsThatOfTheOldestMethod(t *testing.T) {
+	in := idp.Interaction{Started: noon, Request: idp.Request{MaxAge: seconds(60), Scopes: idp.List{"openid"}}}
+	v := visitOf(alice, aliceSession, loginOfAlice, 0, allowed(1, "openid"))
+	if got := idp.NextStep(&in, v, idp.Policy{}, noon); got.Step != idp.NoStep {
+		t.Errorf("one method, of this minute: got %+v", got)
+	}
+	v.Session.Methods = append(v.Session.Methods, idp.Method{Name: "pwd", At: noon.Add(-61 * time.Second)})
+	if got := idp.NextStep(&in, v, idp.Policy{}, noon); got.Step != idp.StepLogIn || got.Why != "max_age" {
+		t.Errorf("one of them 61 s old: got %+v, want a login because of max_age", got)
+	}
+}
+
 func TestI5_ADeedOfAnotherUserVoidsThoseBefore(t *testing.T) {
 	in := idp.Interaction{Consented: 4, Chosen: aliceSession, Authenticated: loginOfAlice, Doer: alice}
 	in.SignedIn(&idp.Session{UserID: alice, Authentication: loginOfBob})

@@ -41,7 +41,7 @@ func (p *Provider) LogIn(ctx context.Context, in *Interaction, l LogIn) (SignedI
 	if err != nil {
 		return SignedIn{}, gated("log in", err)
 	}
-	right, rehashed, err := p.verifyPassword(ctx, permit, shownPassword{key, l.Password, password.Secret})
+	right, rehashed, err := p.verifyPassword(ctx, permit, shownPassword{accountKey(u, key), l.Password, password.Secret})
 	if err != nil || right {
 		// Whoever the hash queue sent away, or who left, has not failed (I-15, I-16).
 		p.refund(ctx, permit)

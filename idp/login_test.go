@@ -13,6 +13,7 @@ import (
 	"postern/config"
 	"postern/idp"
 	"postern/idp/guard"
+	"postern/idp/secret"
 	"postern/storage"
 	"postern/storage/storagetest"
 )
@@ -404,3 +405,28 @@ func TestI16_OneWhoLeavesTheHashQueueHasNotFailed(t *testing.T) {
 		h.logIn(t, "alice", idp.SessionToken{})
 	})
 }
+
+func TestAFullHashQueueIsUnavailableForAMoment(t *testing.T) {
+	err := idp.Hashing("verify a password", &secret.Busy{RetryAfter: 2 * time.Second})
+	wantError(t, err, idp.Unavailable, "busy", "")
+	if e, _ := errors.AsType[*idp.Error](err); e.RetryAfter != 2*time.Second {
+		t.Errorf("got RetryAfter %s, want 2s", e.RetryAfter)
+	}
+}
+
+func TestALoginThatCannotCountOrRecordIsRefused(t *testing.T) {
+	s := storagetest.Open(t, storagetest.SQLite(t), storage.Options{})
+	h := open(t, broken{s})
+	h.addUser(t, "alice")
+	for name, password := range map[string]string{"right": alicePassword, "wrong": "wrong password"} {
+		_, err := h.tryLogIn(t, "192.0.2.1", "alice", password)
+		if idp.KindOf(err) != idp.Unavailable {
+			t.Errorf("%s: got %v, want Unavailable", name, err)
+		}
+	}
+}
+
+// broken is a store that counts nothing.
+type broken struct{ idp.Store }
+
+func (broken) ReserveSlots(context.Context, []guard.Slot) (int, error) { return 0, errAway }

@@ -105,9 +105,10 @@ func (h *house) options() idp.Options {
 	return idp.Options{Now: h.clock.now, Wait: h.waits.wait, Log: slog.New(slog.DiscardHandler)}
 }
 
-// each runs test with a provider on every database.
+// each runs test with a provider on every database, beside other tests.
 func each(t *testing.T, test func(t *testing.T, h *house), change ...func(*config.Config)) {
 	t.Helper()
+	t.Parallel()
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) { test(t, open(t, s, change...)) })
 }
 

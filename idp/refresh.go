@@ -1,6 +1,7 @@
 package idp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -66,10 +67,11 @@ func (r RefreshRules) inWindow(redeemed Redemption, now time.Time) bool {
 
 // A redeeming is a redemption that is about to be written.
 type redeeming struct {
+	shown   int64
 	sender  uint64
 	rules   RefreshRules
+	by      []byte // random, of the request (I-9)
 	now     time.Time
-	by      []byte    // random, of the request (I-9)
 	key     uint16    // number of the key that the new head is made with
 	expires time.Time // of the new head
 	dead    time.Time // end of whatever is issued now (I-11)
@@ -77,19 +79,18 @@ type redeeming struct {
 
 // rotated is g after its head was redeemed. g stays as it is.
 func (g Grant) rotated(r redeeming) Grant {
-	shown := g.RefreshGen
-	g.RefreshParent = shown
+	g.RefreshParent = g.RefreshGen
 	g.RefreshedAt = &r.now
-	return g.succeeded(shown, r)
+	return g.succeeded(r)
 }
 
 // skipped is g after its parent was redeemed anew, so that the head is void. The time of the
 // rotation stays, since skipping ends at a time after it that nobody can put off.
-func (g Grant) skipped(r redeeming) Grant { return g.succeeded(g.RefreshParent, r) }
+func (g Grant) skipped(r redeeming) Grant { return g.succeeded(r) }
 
-func (g Grant) succeeded(shown int64, r redeeming) Grant {
+func (g Grant) succeeded(r redeeming) Grant {
 	g.RefreshGen++
-	g.RefreshRecent = g.RefreshRecent.with(Redemption{Gen: shown, At: r.now.UnixMilli(), Sender: r.sender}, r.rules)
+	g.RefreshRecent = g.RefreshRecent.with(Redemption{Gen: g.RefreshParent, At: r.now.UnixMilli(), Sender: r.sender}, r.rules)
 	g.RefreshKey = int64(r.key)
 	g.RefreshExpiresAt = &r.expires
 	g.RefreshedBy = r.by
@@ -157,72 +158,67 @@ func (p *Provider) refreshRules() RefreshRules {
 //
 // The caller has judged the shown token itself: genuine, not expired, of this client and key.
 func (p *Provider) Refresh(ctx context.Context, v *GrantVisit, shown int64, sender uint64) (Grant, Verdict, error) {
-	by := make([]byte, 16)
-	rand.Read(by)
-	g, verdict, moved, err := p.refreshOnce(ctx, v, shown, sender, by)
-	if !moved {
-		return g, verdict, err
+	r := redeeming{shown: shown, sender: sender, rules: p.refreshRules(), by: make([]byte, 16)}
+	rand.Read(r.by)
+	o, err := p.refreshOnce(ctx, v, r)
+	if err != nil || !o.moved {
+		return o.grant, o.verdict, err
 	}
 	again, err := p.store.Grant(ctx, v.Grant.ID, nil, false)
 	if errors.Is(err, ErrNotFound) {
-		return Grant{}, verdict, errInvalidGrant
+		return Grant{}, o.verdict, errInvalidGrant
 	}
 	if err != nil {
-		return Grant{}, verdict, stored("read a grant again", err)
+		return Grant{}, o.verdict, stored("read a grant again", err)
 	}
-	again.User, again.Denied = v.User, v.Denied
-	if g, verdict, moved, err = p.refreshOnce(ctx, &again, shown, sender, by); moved {
+	if o, err = p.refreshOnce(ctx, &again, r); o.moved {
 		// Only a stream of skips from the same parent gets here, twice in a row.
-		return Grant{}, verdict, &Error{Kind: Unavailable, Code: "unavailable", RetryAfter: time.Second}
+		return Grant{}, o.verdict, &Error{Kind: Unavailable, Code: "unavailable", RetryAfter: time.Second}
 	}
-	return g, verdict, err
+	return o.grant, o.verdict, err
 }
 
-// refreshOnce judges v and does what follows. moved tells that another request was first.
-func (p *Provider) refreshOnce(ctx context.Context, v *GrantVisit, shown int64, sender uint64, by []byte) (_ Grant, verdict Verdict, moved bool, err error) {
-	now, rules := p.Now(), p.refreshRules()
+// An outcome is what became of one look at a row. moved tells that another request was first.
+type outcome struct {
+	grant   Grant
+	verdict Verdict
+	moved   bool
+}
+
+// refreshOnce judges v and does what follows.
+func (p *Provider) refreshOnce(ctx context.Context, v *GrantVisit, r redeeming) (outcome, error) {
+	r.now = p.Now()
+	if !v.Alive(r.now) {
+		return outcome{}, errInvalidGrant
+	}
+	r.key, r.expires = p.ring.Current(), p.refreshExpiry(v, r.now)
+	r.dead = latest(r.expires, r.now.Add(p.cfg.Tokens.AccessTTL))
 	g := &v.Grant
-	if !v.Alive(now) {
-		return Grant{}, Reuse, false, errInvalidGrant
-	}
-	verdict = JudgeRefresh(g, shown, sender, rules, now)
-	expires := p.refreshExpiry(v, now)
-	r := redeeming{
-		sender: sender, rules: rules, now: now, by: by, key: p.ring.Current(), expires: expires,
-		dead: latest(expires, now.Add(p.cfg.Tokens.AccessTTL)),
-	}
-	switch verdict {
-	case Repeat:
-		if !p.headGood(g, now) {
-			return Grant{}, verdict, false, errInvalidGrant
-		}
-		return *g, verdict, false, nil
-	case Rotate:
-		if !p.headGood(g, now) || !now.Before(expires) {
-			return Grant{}, verdict, false, errInvalidGrant
-		}
+	verdict := JudgeRefresh(g, r.shown, r.sender, r.rules, r.now)
+	refused := outcome{verdict: verdict}
+	switch {
+	case verdict == Reuse:
+		return refused, cmp.Or(p.revokeReused(ctx, g, r.shown), error(errInvalidGrant))
+	case verdict == Unknown:
+		return refused, cmp.Or(p.noteUnknown(ctx, g, r.shown), error(errInvalidGrant))
+	case verdict != Skip && !p.headGood(g, r.now), verdict != Repeat && !r.now.Before(r.expires):
+		return refused, errInvalidGrant
+	case verdict == Repeat:
+		return outcome{*g, verdict, false}, nil
+	case verdict == Rotate:
 		next := g.rotated(r)
-		done, err := p.store.RotateRefresh(ctx, next, shown)
-		return next, verdict, !done && err == nil, stored("rotate a refresh token", err)
-	case Skip:
-		if !now.Before(expires) {
-			return Grant{}, verdict, false, errInvalidGrant
-		}
-		next := g.skipped(r)
-		done, err := p.skip(ctx, g, next, shown)
-		return next, verdict, !done && err == nil, err
-	case Unknown:
-		err := p.store.Tx(ctx, func(ctx context.Context) error { return p.record(ctx, eventRefreshUnknown(g, shown)) })
-		p.log.WarnContext(ctx, "a refresh token is newer than its grant: was the database restored?", "grant", g.ID, "shown", shown, "head", g.RefreshGen)
+		done, err := p.store.RotateRefresh(ctx, next, r.shown)
 		if err != nil {
-			return Grant{}, verdict, false, stored("record an unknown refresh token", err)
+			return refused, stored("rotate a refresh token", err)
 		}
-	default:
-		if err := p.revokeReused(ctx, g, shown); err != nil {
-			return Grant{}, verdict, false, err
-		}
+		return outcome{next, verdict, !done}, nil
 	}
-	return Grant{}, verdict, false, errInvalidGrant
+	next := g.skipped(r)
+	done, err := p.skip(ctx, g, next)
+	if err != nil {
+		return refused, stored("skip a refresh token", err)
+	}
+	return outcome{next, verdict, !done}, nil
 }
 
 // headGood tells whether g's head may be handed out or redeemed: not expired, and of a key that
@@ -232,16 +228,25 @@ func (p *Provider) headGood(g *Grant, now time.Time) bool {
 }
 
 // skip writes a skip and its event in one Tx.
-func (p *Provider) skip(ctx context.Context, g *Grant, next Grant, shown int64) (done bool, err error) {
+func (p *Provider) skip(ctx context.Context, g *Grant, next Grant) (done bool, err error) {
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
 		var err error
-		done, err = p.store.SkipRefresh(ctx, next, g.RefreshGen, shown, GenerationKey(g.ID, g.RefreshGen))
+		done, err = p.store.SkipRefresh(ctx, next, g.RefreshGen, g.RefreshParent, GenerationKey(g.ID, g.RefreshGen))
 		if err != nil || !done {
 			return err
 		}
-		return p.record(ctx, eventRefreshSkipped(g, shown))
+		return p.record(ctx, eventRefreshSkipped(g, g.RefreshParent))
 	})
-	return done, stored("skip a refresh token", err)
+	return done, err
+}
+
+// noteUnknown records a token that is newer than its row.
+func (p *Provider) noteUnknown(ctx context.Context, g *Grant, shown int64) error {
+	p.log.WarnContext(ctx, "a refresh token is newer than its grant: was the database restored?",
+		"grant", g.ID, "shown", shown, "head", g.RefreshGen)
+	return stored("record an unknown refresh token", p.store.Tx(ctx, func(ctx context.Context) error {
+		return p.record(ctx, eventRefreshUnknown(g, shown))
+	}))
 }
 
 // Sender is 64 bits of a MAC over who shows a refresh token (I-4): the confidential client, the

@@ -93,9 +93,9 @@ type SessionStore interface {
 	// Visit finds a session by its ID, with its user and the user's consent for clientID ("" for
 	// none). It judges nothing; it returns ErrNotFound where there is no row.
 	Visit(ctx context.Context, id ID, clientID string) (Visit, error)
-	// RenewSession writes the secret, authentication, methods, epoch, state, address, user agent
-	// and times of s, where the row is not ended and its authentication is still `from`. Otherwise
-	// it returns ErrConflict.
+	// RenewSession writes the secret, authentication, methods, epoch, state, address, user agent,
+	// whether it is remembered, and the times of s but CreatedAt, where the row is not ended and
+	// its authentication is still `from`. Otherwise it returns ErrConflict.
 	RenewSession(ctx context.Context, s Session, from ID) error
 	// TouchSession raises last_seen_at, idle_at and dead_at.
 	TouchSession(ctx context.Context, id ID, seen, idle, dead time.Time) error

@@ -99,6 +99,7 @@ func TestSigningOutEndsTheSessionOnce(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")
 		here, there := h.logIn(t, "alice", idp.SessionToken{}), h.logIn(t, "alice", idp.SessionToken{})
+		bound, offline, elsewhere := h.addGrant(t, here, true), h.addGrant(t, here, false), h.addGrant(t, there, true)
 		v, err := h.Visit(t.Context(), here.Token, "")
 		if err != nil {
 			t.Fatal(err)
@@ -110,6 +111,9 @@ func TestSigningOutEndsTheSessionOnce(t *testing.T) {
 		}
 		if h.alive(t, here.Token) || !h.alive(t, there.Token) {
 			t.Error("the wrong session ended")
+		}
+		if h.grantAlive(t, bound) || !h.grantAlive(t, offline) || !h.grantAlive(t, elsewhere) {
+			t.Error("the wrong grants ended")
 		}
 		const want = "user.added user.signed_in user.signed_in user.signed_out"
 		if got := h.kinds(t); got != want {
@@ -165,6 +169,7 @@ func TestChangingThePasswordKeepsTheSessionAndEndsTheOthers(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")
 		here, there := h.logIn(t, "alice", idp.SessionToken{}), h.logIn(t, "alice", idp.SessionToken{})
+		bound, offline := h.addGrant(t, here, true), h.addGrant(t, there, false)
 		h.clock.turn(time.Hour)
 		v, err := h.Visit(t.Context(), here.Token, "")
 		if err != nil {
@@ -179,6 +184,9 @@ func TestChangingThePasswordKeepsTheSessionAndEndsTheOthers(t *testing.T) {
 		}
 		if h.alive(t, here.Token) || h.alive(t, there.Token) {
 			t.Error("a former token is alive")
+		}
+		if h.grantAlive(t, bound) || h.grantAlive(t, offline) {
+			t.Error("a former grant is alive")
 		}
 		if got, want := changed.Session.EndsAt, here.Session.EndsAt; got != want {
 			t.Errorf("the session ends at %s, want %s", got, want)

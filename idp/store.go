@@ -26,8 +26,10 @@ type Store interface {
 	guard.Store
 
 	// Tx runs fn in a transaction, which fn's context carries. A Tx inside a Tx joins it, and an
-	// inner failure dooms the outer one. fn may run more than once, so it has no effect outside
-	// the store and does nothing slow: no hash, no fetch, no mail.
+	// inner failure dooms the outer one, as does a statement that fails, be it for a name that is
+	// taken; a condition that did not hold (ErrConflict of ChangeUser, false of RedeemCode) does
+	// not. fn may run more than once, so it has no effect outside the store and does nothing slow:
+	// no hash, no fetch, no mail. It is undone where it takes longer than 2 s (I-22).
 	Tx(ctx context.Context, fn func(context.Context) error) error
 
 	// Sweep deletes rows that are dead at now, at most a batch from each table, and returns how

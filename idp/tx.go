@@ -228,24 +228,24 @@ func (p *Provider) openTx(ctx context.Context, tx string) (*Interaction, error) 
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	in, browser, body, own, err := readInteraction(plain)
+	t, err := readTx(plain)
 	if err != nil {
 		return nil, unreadable(err)
 	}
 	visitor := VisitorFrom(ctx).Browser
 	switch {
-	case browser == [16]byte{}:
-		if in.carriesDeed() || in.Step != NoStep {
+	case t.browser == ID{}:
+		if t.in.carriesDeed() || t.in.Step != NoStep {
 			return nil, unreadable(errors.New("a deed for no browser"))
 		}
-	case subtle.ConstantTimeCompare(browser[:], visitor[:16]) != 1:
+	case subtle.ConstantTimeCompare(t.browser[:], visitor[:16]) != 1:
 		return nil, &Error{Kind: Stale, Code: "interaction_foreign"}
 	}
-	if own {
-		in.Form, in.Request = url.Values{}, Request{Return: string(body)}
-		return in, nil
+	if t.own {
+		t.in.Form, t.in.Request = url.Values{}, Request{Return: string(t.body)}
+		return t.in, nil
 	}
-	return in, p.readForm(ctx, in, body)
+	return t.in, p.readForm(ctx, t.in, t.body)
 }
 
 func unreadable(cause error) error {
@@ -281,10 +281,18 @@ func (p *Provider) readForm(ctx context.Context, in *Interaction, body []byte) e
 	return nil
 }
 
-func readInteraction(plain []byte) (in *Interaction, browser [16]byte, body []byte, own bool, err error) {
+// An openedTx is what the plaintext of a tx says, the body not yet read.
+type openedTx struct {
+	in      *Interaction
+	browser ID // 16 bytes, zero where it is bound to none
+	own     bool
+	body    []byte
+}
+
+func readTx(plain []byte) (t openedTx, err error) {
 	r := reader{rest: plain}
 	if r.byte() != txVersion {
-		return nil, browser, nil, false, errCutShort
+		return t, errCutShort
 	}
 	flags := int(r.uint16())
 	id := func(flag int) (id ID) {
@@ -293,8 +301,8 @@ func readInteraction(plain []byte) (in *Interaction, browser [16]byte, body []by
 		}
 		return id
 	}
-	in = &Interaction{Nonce: r.id(), Started: r.seconds(), Ends: r.seconds()}
-	browser = id(txBrowser)
+	in := &Interaction{Nonce: r.id(), Started: r.seconds(), Ends: r.seconds()}
+	t.browser = id(txBrowser)
 	in.Pushed, in.Authenticated, in.Chosen, in.Doer = id(txPushed), id(txAuthenticated), id(txChosen), id(txDoer)
 	if flags&txConsented != 0 {
 		in.Consented = int64(r.uvarint())
@@ -306,9 +314,10 @@ func readInteraction(plain []byte) (in *Interaction, browser [16]byte, body []by
 	in.Request.Subject = id(txSubject)
 	in.internal, in.Denied = flags&txInternal != 0, flags&txDenied != 0
 	if r.failed {
-		return nil, browser, nil, false, errCutShort
+		return openedTx{}, errCutShort
 	}
-	return in, browser, r.rest, flags&txOwn != 0, nil
+	t.in, t.own, t.body = in, flags&txOwn != 0, r.rest
+	return t, nil
 }
 
 // formWords is what deflate finds in a typical form without having read it. It is part of txVersion.

@@ -3,6 +3,7 @@ package idp_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"net/url"
@@ -217,6 +218,27 @@ func TestI10_AnInteractionSurvivesARotationOfTheRootKey(t *testing.T) {
 	if got := h.openTx(t, ctx, tx); !reflect.DeepEqual(got, in) {
 		t.Errorf("got %+v, want %+v", got, in)
 	}
+}
+
+func TestI25_ARowThatIsGoneOrUnreachableIsNoRequest(t *testing.T) {
+	h := small(t)
+	ctx := browser(t, 1)
+	in := h.begin(t, rpForm)
+	in.Pushed = idp.NewID(noon)
+	tx := h.seal(t, ctx, in)
+	_, err := h.Open(ctx, tx)
+	wantError(t, err, idp.Stale, "interaction_unreadable", "")
+	h.store = &pushless{h.store}
+	h.reopen(t)
+	_, err = h.Open(ctx, tx)
+	wantError(t, err, idp.Unavailable, "unavailable", "")
+}
+
+// pushless cannot serve pushed requests.
+type pushless struct{ idp.Store }
+
+func (s *pushless) Pushed(context.Context, idp.ID) (idp.Pushed, error) {
+	return idp.Pushed{}, errors.New("no connection")
 }
 
 // noise is text that deflate finds nothing in.

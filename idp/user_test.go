@@ -123,8 +123,12 @@ func TestI2_WhateverRaisesTheEpochKillsSessionsAndGrants(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				u := h.addUser(t, "user-"+strings.ReplaceAll(name, " ", "-"))
 				one, two := h.logIn(t, u.Username, idp.SessionToken{}), h.logIn(t, u.Username, idp.SessionToken{})
+				bound, offline := h.addGrant(t, one, true), h.addGrant(t, two, false)
 				if err := deed(u.ID); err != nil {
 					t.Fatal(err)
+				}
+				if h.grantAlive(t, bound) || h.grantAlive(t, offline) || h.grantAlive(t, h.addGrant(t, two, false)) {
+					t.Error("a grant is alive")
 				}
 				after, err := h.FindUser(t.Context(), u.ID.String())
 				if err != nil || after.Epoch != u.Epoch+1 {
@@ -139,6 +143,28 @@ func TestI2_WhateverRaisesTheEpochKillsSessionsAndGrants(t *testing.T) {
 			})
 		}
 	})
+}
+
+// addGrant adds a grant that was given in a session.
+func (h *house) addGrant(t testing.TB, s idp.SignedIn, bound bool) idp.ID {
+	t.Helper()
+	g := idp.Grant{
+		ID: idp.NewID(h.Now()), ClientID: "shop", UserID: s.User.ID, SessionID: s.Session.ID, SessionBound: bound, Epoch: s.Session.Epoch,
+		CodeHash: []byte("hash"), CodeExpiresAt: h.Now(), CreatedAt: h.Now(), DeadAt: s.Session.EndsAt,
+	}
+	if err := h.store.AddGrant(t.Context(), g); err != nil {
+		t.Fatalf("add grant: %v", err)
+	}
+	return g.ID
+}
+
+func (h *house) grantAlive(t testing.TB, id idp.ID) bool {
+	t.Helper()
+	v, err := h.store.Grant(t.Context(), id, nil, false)
+	if err != nil {
+		t.Fatalf("find grant: %v", err)
+	}
+	return v.Alive(h.Now())
 }
 
 func TestADisabledUserIsEnabledAgainWithoutWhatWasEnded(t *testing.T) {

@@ -81,6 +81,6 @@ func (ui *UI) changePassword(w http.ResponseWriter, t *turn, p *passwordPage, cu
 	case e.Kind == idp.Internal:
 		ui.showFailure(w, t.r, err)
 	default:
-		ui.showPassword(w, t, ui.explain(w, t.r, p.frame, e, "password"), p)
+		ui.showPassword(w, t, ui.explain(w, t.r, p.frame, e), p)
 	}
 }

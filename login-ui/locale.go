@@ -31,6 +31,7 @@ type catalogue struct {
 	tags    []language.Tag // the first is the default
 	locales map[string]*locale
 	matcher language.Matcher
+	keys    map[string]bool // of all texts; every language has the same
 }
 
 // A locale is one language that the pages speak.
@@ -46,15 +47,19 @@ type locale struct {
 var rightToLeft = []string{"Arab", "Hebr", "Thaa", "Syrc", "Nkoo"}
 
 func newCatalogue() (*catalogue, error) {
-	c := &catalogue{bundle: i18n.NewBundle(language.English), locales: map[string]*locale{}}
+	c := &catalogue{bundle: i18n.NewBundle(language.English), locales: map[string]*locale{}, keys: map[string]bool{}}
 	c.bundle.RegisterUnmarshalFunc("json", json.Unmarshal)
 	names, err := fs.Glob(files, "locales/*.json")
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		if _, err := c.bundle.LoadMessageFileFS(files, name); err != nil {
+		file, err := c.bundle.LoadMessageFileFS(files, name)
+		if err != nil {
 			return nil, fmt.Errorf("texts: %s: %w", name, err)
+		}
+		for _, m := range file.Messages {
+			c.keys[m.ID] = true
 		}
 		c.add(language.Make(strings.TrimSuffix(path.Base(name), ".json")))
 	}
@@ -100,10 +105,7 @@ func (c *catalogue) match(wishes ...string) (*locale, bool) {
 func (c *catalogue) named(tag string) *locale { return c.locales[tag] }
 
 // has tells whether there is a text for key.
-func (c *catalogue) has(key string) bool {
-	_, err := c.locales["en"].localizer.Localize(&i18n.LocalizeConfig{MessageID: key, TemplateParser: braces{}})
-	return err == nil
-}
+func (c *catalogue) has(key string) bool { return c.keys[key] }
 
 // text is the text for key with args put in: pairs of a name and a value. The value named count
 // chooses the plural form. A key without a text is a defect of ours.

@@ -65,10 +65,10 @@ func TestPluralFollowsTheCount(t *testing.T) {
 		days   int
 		want   string
 	}{
-		{"en", 1, "Keep me signed in on this device (1 day)"},
-		{"en", 14, "Keep me signed in on this device (14 days)"},
-		{"de", 1, "Auf diesem Gerät angemeldet bleiben (1 Tag)"},
-		{"de", 0, "Auf diesem Gerät angemeldet bleiben (0 Tage)"},
+		{"en", 1, "Keep me signed in on this device (1\u00a0day)"},
+		{"en", 14, "Keep me signed in on this device (14\u00a0days)"},
+		{"de", 1, "Auf diesem Gerät angemeldet bleiben (1\u00a0Tag)"},
+		{"de", 0, "Auf diesem Gerät angemeldet bleiben (0\u00a0Tage)"},
 	} {
 		if got := texts.named(c.locale).text("login.remember", "count", c.days); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

@@ -27,10 +27,21 @@ type problemPage struct {
 	At        time.Time
 	Back      string // an address of ours that leads on, "" for none
 	BackLabel string
-	Throttled *wait // nil where nobody knows for how long
 }
 
 func (*problemPage) template() string { return "problem.html" }
+
+// A wait is how long somebody must wait, and until when.
+type wait struct {
+	Until   time.Time
+	Minutes int
+	Seconds int // beyond the minutes
+}
+
+func (ui *UI) waitOf(d time.Duration) *wait {
+	d = max(d, time.Second).Round(time.Second)
+	return &wait{ui.now().Add(d), int(d / time.Minute), int(d % time.Minute / time.Second)}
+}
 
 // ShowProblem answers a request that cannot be answered otherwise: with a page, or with a problem
 // document (RFC 9457) where the client prefers JSON.
@@ -55,7 +66,7 @@ func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem)
 		page.Hint = f.T(key)
 	}
 	if seconds, err := strconv.Atoi(w.Header().Get("Retry-After")); err == nil && p.Status == http.StatusTooManyRequests {
-		page.Throttled = ui.waitOf(time.Duration(seconds) * time.Second)
+		f.Wait = ui.waitOf(time.Duration(seconds) * time.Second)
 	}
 	ui.show(w, r, p.Status, page)
 }
@@ -63,11 +74,10 @@ func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem)
 // problemTexts are the title and the body for a problem: its own, or those of its kind.
 func (f *frame) problemTexts(p idp.Problem) (title, body string) {
 	kind := kindOfProblem(p)
-	client := p.Client
-	if client == "" {
-		client = f.T("problem.some_app")
+	if kind == "client" && p.Client == "" {
+		kind = "stranger"
 	}
-	args := []any{"app", client, "instance", f.Instance, "host", f.host, "reference", p.Reference}
+	args := []any{"app", p.Client, "instance", f.Instance, "host", f.host, "reference", p.Reference}
 	return f.T("problem."+kind+".title", args...), f.T("problem."+kind+".body", args...)
 }
 
@@ -187,15 +197,18 @@ func (ui *UI) showFailure(w http.ResponseWriter, r *http.Request, err error) {
 	ui.ShowProblem(w, r, p)
 }
 
-// explain puts the error of a deed beside the field that it belongs to, or beside `field` where it
-// names none, and returns the status to answer with.
-func (ui *UI) explain(w http.ResponseWriter, r *http.Request, f *frame, err error, field string) int {
-	e := errorOf(err)
+// explain puts the error of a deed into the page, beside the field that it belongs to, and returns
+// the status to answer with.
+func (ui *UI) explain(w http.ResponseWriter, r *http.Request, f *frame, e *idp.Error) int {
 	status := statusOf(e)
-	ui.logFailure(r, status, err)
+	ui.logFailure(r, status, e)
 	setRetryAfter(w, e)
-	if e.Field != "" {
-		field = e.Field
+	if e.Kind == idp.Throttled {
+		f.Wait = ui.waitOf(e.RetryAfter)
+	}
+	field := e.Field
+	if e.Code == "invalid_credentials" {
+		field = "password" // it is empty now
 	}
 	f.Failed = true
 	f.Errors = append(f.Errors, message{e.Code, field, ui.errorText(f, e, status)})

@@ -39,6 +39,7 @@ type frame struct {
 	Failed bool      // whether the title says that something went wrong
 	Errors []message // what the person can mend, each beside its field
 	Notice *message  // what the person should know
+	Wait   *wait     // how long the person must wait, nil where they need not
 
 	assets      *assets
 	host        string // of the issuer

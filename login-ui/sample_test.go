@@ -57,12 +57,15 @@ func samples() []sample {
 			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"login throttled", 429, func(f *frame) page {
-			f.fail("throttled", "password")
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", Throttled: &wait{sampleTime, 3, 20}, AskAbout: true, Days: 14, CanCancel: true}
+			f.fail("throttled", "")
+			f.Wait = &wait{sampleTime, 3, 20}
+			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
 		}},
-		{"login throttled for seconds", 429, func(f *frame) page {
-			f.fail("throttled", "password")
-			return &loginPage{frame: f, Tx: "TX", Username: "bob", Throttled: &wait{sampleTime, 0, 20}, AskAbout: true, Days: 14}
+		{"password throttled for seconds", 429, func(f *frame) page {
+			f.fail("throttled", "")
+			f.Wait = &wait{sampleTime, 0, 20}
+			f.isolated = true
+			return &passwordPage{frame: f, Tx: "TX", Person: alice, MinLength: 12}
 		}},
 		{"login busy", 503, func(f *frame) page {
 			f.fail("unavailable", "")
@@ -148,7 +151,7 @@ var problems = []idp.Problem{
 	{Status: 503, Code: "unavailable", Back: "/account"},
 }
 
-func sampleUI(t *testing.T) *UI {
+func sampleUI(t testing.TB) *UI {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Issuer = "https://id.example.com"

@@ -27,8 +27,15 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip("Chromium: " + chromium + " is not there")
 	}
+	// Not t.TempDir: processes of Chromium that are about to end write into the folder still, and
+	// what is left of it is no reason to fail.
+	dir, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.UserDataDir(dir),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("hide-scrollbars", true))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
@@ -36,8 +43,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(stop)
 	ctx, leave := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
-		// Cancel waits until Chromium has left its folder.
-		_ = chromedp.Cancel(ctx)
+		_ = chromedp.Cancel(ctx) // waits for the browser
 		leave()
 	})
 	if err := chromedp.Run(ctx); err != nil {
@@ -90,6 +96,7 @@ func TestScreenshots(t *testing.T) {
 				media := emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}})
 				err := chromedp.Run(ctx, media, chromedp.EmulateViewport(width, 800),
 					chromedp.Navigate(server.URL+"/"+s.locale+"/"+strings.ReplaceAll(s.name, " ", "-")),
+					chromedp.Evaluate(`document.querySelectorAll("details.details").forEach((d) => d.open = true)`, nil),
 					chromedp.FullScreenshot(&picture, 100))
 				if err != nil {
 					t.Fatalf("%s: %v", s.name, err)

@@ -20,22 +20,9 @@ type loginPage struct {
 	AskAbout  bool // whether there is a box at all
 	Days      int  // that a remembered session lasts
 	CanCancel bool
-	Throttled *wait
 }
 
 func (*loginPage) template() string { return "login.html" }
-
-// A wait is how long somebody must wait, and until when.
-type wait struct {
-	Until   time.Time
-	Minutes int
-	Seconds int // beyond the minutes
-}
-
-func (ui *UI) waitOf(d time.Duration) *wait {
-	d = max(d, time.Second).Round(time.Second)
-	return &wait{ui.now().Add(d), int(d / time.Minute), int(d % time.Minute / time.Second)}
-}
 
 // ShowLogin shows the sign-in page. Without an interaction it begins one of our own.
 func (ui *UI) ShowLogin(w http.ResponseWriter, r *http.Request) {
@@ -132,11 +119,7 @@ func (ui *UI) logIn(w http.ResponseWriter, t *turn, p *loginPage, password strin
 	case e.Kind == idp.Internal:
 		ui.showFailure(w, t.r, err)
 	default:
-		status := ui.explain(w, t.r, p.frame, e, "password")
-		if e.Kind == idp.Throttled {
-			p.Throttled = ui.waitOf(e.RetryAfter)
-		}
-		ui.showLogin(w, t, status, p)
+		ui.showLogin(w, t, ui.explain(w, t.r, p.frame, e), p)
 	}
 }
 

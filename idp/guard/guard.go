@@ -28,9 +28,6 @@ type Store interface {
 	ReserveSlots(ctx context.Context, slots []Slot) (full int, err error)
 	// ReleaseSlots gives the places back. It ignores slots that are gone.
 	ReleaseSlots(ctx context.Context, slots []Slot) error
-	// CountSlots adds one to every counter, full or not, and returns nothing: for secrets that are
-	// counted only after they failed.
-	CountSlots(ctx context.Context, slots []Slot) error
 }
 
 // An Action is something that has limits of its own, named as in the settings: "login_failed".

@@ -48,8 +48,6 @@ func (m *memory) ReleaseSlots(ctx context.Context, slots []Slot) error {
 	return nil
 }
 
-func (m *memory) CountSlots(ctx context.Context, slots []Slot) error { return m.err }
-
 const (
 	login       = Action("login")
 	loginFailed = Action("login_failed")
