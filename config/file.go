@@ -16,11 +16,14 @@ import (
 
 const maxFile = 1 << 20 // bytes; more is no configuration
 
+var errTooLong = errors.New("it has more than a mebibyte")
+
 // readFile reads one layer from a YAML file. It walks the nodes itself: what is decoded into a
 // struct has lost its place.
 func (l *loader) readFile(name string) {
 	text, err := readLimited(name)
 	if err != nil {
+		l.unread = true
 		l.find(Problem{Code: "CFG-005", Place: Place{File: name, order: l.order}, Reason: "cannot be read: " + cause(err),
 			Remedy: "Check the path and its permissions."})
 		return
@@ -37,7 +40,7 @@ func (l *loader) readFile(name string) {
 			continue
 		}
 		if i > 0 {
-			l.plainYAML(doc.Body, "starts a second document")
+			l.plainYAML("", doc.Body, "starts a second document")
 			continue
 		}
 		l.readNode("", doc.Body, seen)
@@ -53,7 +56,7 @@ func readLimited(name string) ([]byte, error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("it has more than %d bytes", maxFile)
+		err = errTooLong
 	}
 	return text, err
 }
@@ -67,6 +70,7 @@ func cause(err error) string {
 }
 
 func (l *loader) syntax(err error) {
+	l.unread = true
 	p := Problem{Code: "CFG-004", Place: Place{File: l.file, order: l.order}, Reason: "is not YAML: " + err.Error(),
 		Remedy: "Indent with spaces, and quote what has a colon or a bracket in it."}
 	if se, ok := errors.AsType[*yaml.SyntaxError](err); ok {
@@ -116,7 +120,13 @@ func (l *loader) readNode(path string, node ast.Node, seen map[string]value) {
 		l.readEntry(path, n, seen)
 	default:
 		if path == "" {
-			l.plainYAML(node, "is not a list of settings")
+			l.plainYAML("", node, "is not a list of settings")
+			return
+		}
+		if _, known := FindKey(path); !known {
+			v := l.readValue(path, node)
+			l.find(Problem{Code: "CFG-006", Key: path, Place: v.place, Value: quoted(v.text), Reason: "stands where a section is expected",
+				Remedy: fmt.Sprintf("Write its keys below it: %s and the others.", Under(path)[0].Path)})
 			return
 		}
 		l.keep(path, l.readValue(path, node), seen)
@@ -138,7 +148,7 @@ func typeOf(path string) string {
 func (l *loader) readEntry(section string, entry *ast.MappingValueNode, seen map[string]value) {
 	t := entry.Key.GetToken()
 	if _, merge := entry.Key.(*ast.MergeKeyNode); merge {
-		l.plainYAML(entry.Key, "is a merge key")
+		l.plainYAML(section, entry.Key, "is a merge key")
 		return
 	}
 	path := join(section, t.Value)
@@ -147,13 +157,12 @@ func (l *loader) readEntry(section string, entry *ast.MappingValueNode, seen map
 		return
 	}
 	if sections()[path] {
-		if _, isSection := entry.Value.(*ast.MappingNode); isSection {
-			if first, twice := l.sections[path]; twice {
-				l.twice(path, l.place(t), first)
-				return
-			}
-			l.sections[path] = l.place(t)
-		} else if _, empty := entry.Value.(*ast.NullNode); empty {
+		if first, twice := l.sections[path]; twice {
+			l.twice(path, l.place(t), first)
+			return
+		}
+		l.sections[path] = l.place(t)
+		if _, empty := entry.Value.(*ast.NullNode); empty {
 			return // a section whose keys are all commented out
 		}
 	}
@@ -172,11 +181,13 @@ func (l *loader) readValue(path string, node ast.Node) value {
 		v.kind = absent
 	case *ast.LiteralNode:
 		v.text = n.Value.Value
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MappingNode:
+		l.plainYAML(path, node, "is an anchor, an alias, a tag or a nested section")
 	case ast.ScalarNode:
 		// Whatever YAML makes of it, a scalar counts by its text, as in the environment.
 		v.text = node.GetToken().Value
 	default:
-		l.plainYAML(node, "is an anchor, an alias, a tag or a nested list")
+		l.plainYAML(path, node, "is no plain value")
 	}
 	if k, ok := FindKey(path); ok && k.Secret != "" {
 		l.hide(&v, k)
@@ -197,9 +208,10 @@ func (l *loader) hide(v *value, k Key) {
 	}
 }
 
-func (l *loader) plainYAML(node ast.Node, reason string) {
+func (l *loader) plainYAML(path string, node ast.Node, reason string) {
 	at := l.place(node.GetToken())
 	at.source = keyPart(at.source)
-	l.find(Problem{Code: "CFG-004", Place: at, Reason: reason,
+	l.unread = l.unread || path == ""
+	l.find(Problem{Code: "CFG-004", Key: path, Place: at, Reason: reason,
 		Remedy: "Write plain `key: value` lines, in one document."})
 }

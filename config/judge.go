@@ -58,7 +58,7 @@ func (l *loader) judge(s *Loaded) {
 		}
 	}
 	for _, r := range rules {
-		if l.broken[r.key] {
+		if l.broken[r.key] || l.unread && r.key == "issuer" && s.Issuer == "" {
 			continue
 		}
 		if c := r.judge(s.Config); c != nil {

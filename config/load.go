@@ -110,6 +110,7 @@ type loader struct {
 	broken  map[string]bool  // keys with a problem already
 	hidden  hidden
 	found   Problems
+	unread  bool // part of a file could not be read, so that nobody knows what is missing
 
 	order    int    // of the layer that is read
 	file     string // and its name and lines
@@ -298,7 +299,8 @@ func (l *loader) decodeList(k Key, field reflect.Value, v value) {
 }
 
 func (l *loader) decodeOne(k Key, field reflect.Value, v value) {
-	text, c := v.text, (*complaint)(nil)
+	var text string
+	var c *complaint
 	switch v.kind {
 	case list:
 		c = &complaint{"CFG-014", "is a list", "Write one " + k.Type + " without brackets."}

@@ -160,13 +160,14 @@ func formatList(texts []string) string {
 
 // shown is text as a message may show it: quoted, and masked where the key is secret.
 func (k Key) shown(text string) string {
-	switch k.Secret {
-	case "whole":
+	reference := strings.HasPrefix(text, "file:") || strings.HasPrefix(text, "env:")
+	switch {
+	case reference || k.Secret == "": // where a secret is, is none
+		return quoted(text)
+	case k.Secret == "whole":
 		return masked(text)
-	case "password":
-		return withoutPassword(text)
 	}
-	return quoted(text)
+	return withoutPassword(text)
 }
 
 const maxShown = 80 // characters of a value in a message

@@ -74,6 +74,7 @@ type demo struct {
 
 func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 	d := &demo{log: newLogger(a.err, config.Log{Level: "warn", Format: "auto"}, a.environ)}
+	slog.SetDefault(d.log)
 	defer d.close()
 	if err := d.prepare(ctx, f); err != nil {
 		return err

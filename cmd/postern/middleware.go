@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -37,7 +38,7 @@ type site struct {
 	log    *slog.Logger
 	mux    *http.ServeMux
 	origin *http.CrossOriginProtection
-	hsts   string // the Strict-Transport-Security header, "" for none
+	hsts   []string // the value of Strict-Transport-Security, nil for none
 
 	otherHost sync.Once // logs the first request for another host
 }
@@ -65,7 +66,7 @@ func newSite(p *idp.Provider, cfg *config.Config, log *slog.Logger) (*site, erro
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if issuer.Scheme == "https" && !cfg.Development() {
-		s.hsts = "max-age=31536000; includeSubDomains; preload"
+		s.hsts = []string{"max-age=31536000; includeSubDomains; preload"}
 	}
 	s.handle(routes(ui, as, docs))
 	return s, nil
@@ -79,8 +80,9 @@ func (s *site) handle(table []route) {
 			paths[rt.Path] = methods{}
 		}
 		paths[rt.Path][rt.Method] = s.wrap(rt)
-		// HEAD belongs to GET (RFC 9110 §9.3.2), but only documents are worth asking for: a HEAD of
-		// the authorization endpoint would issue a code that nobody receives.
+		// RFC 9110 §9.1 wants HEAD wherever GET is. It is there for documents and files; elsewhere a
+		// GET does something, and a HEAD of the authorization endpoint would issue a code that nobody
+		// receives.
 		if rt.Method == http.MethodGet && rt.Auth != forToken && (rt.Caching == handlerCache || rt.Path == healthPath) {
 			paths[rt.Path][http.MethodHead] = s.wrap(rt)
 		}
@@ -124,9 +126,11 @@ func (s *site) wrap(rt route) http.Handler {
 	return h
 }
 
+var notStored = []string{"no-store"}
+
 func withoutStore(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
+		w.Header()["Cache-Control"] = notStored
 		next.ServeHTTP(w, r)
 	})
 }
@@ -136,7 +140,11 @@ func withoutStore(next http.Handler) http.Handler {
 func (s *site) sameOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
-		silent := site == "" && origin == "" || origin == "null" && site != "same-origin"
+		silent := origin == "null" && site != "same-origin"
+		if site == "" {
+			// An old browser. CrossOriginProtection would take our host by plain http for us, too.
+			silent = origin != s.cfg.Issuer
+		}
 		if silent || s.origin.Check(r) != nil {
 			s.showProblem(w, r, http.StatusForbidden, "cross_site_request")
 			return
@@ -151,45 +159,50 @@ func (s *site) showProblem(w http.ResponseWriter, r *http.Request, status int, c
 	s.ui.Visitor(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.ui.ShowProblem(w, r, p) })).ServeHTTP(w, r)
 }
 
+// Header values that every answer has. They are shared: a handler that sets another replaces them.
+var (
+	noSniff        = []string{"nosniff"}
+	sameOriginOnly = []string{"same-origin"}
+	nothingLoads   = []string{"default-src 'none'; frame-ancestors 'none'"}
+)
+
 // ServeHTTP gives a request its ID, its visitor and its bounds, and survives its handler.
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	id := newRequestID()
-	v := &idp.Visitor{RequestID: id, UserAgent: userAgent(r), Address: s.address(r)}
-	r = r.WithContext(idp.WithVisitor(r.Context(), v))
-	answer := &answer{ResponseWriter: w}
+	a := &answer{ResponseWriter: w, began: time.Now()}
+	a.visitor = idp.Visitor{RequestID: newRequestID(), UserAgent: userAgent(r), Address: s.address(r)}
+	r = r.WithContext(idp.WithVisitor(r.Context(), &a.visitor))
 	h := w.Header()
-	h.Set("X-Request-Id", id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if s.hsts != "" {
-		h.Set("Strict-Transport-Security", s.hsts)
+	h["X-Request-Id"] = []string{a.visitor.RequestID}
+	h["X-Content-Type-Options"] = noSniff
+	h["Referrer-Policy"] = sameOriginOnly
+	h["Content-Security-Policy"] = nothingLoads
+	if s.hsts != nil {
+		h["Strict-Transport-Security"] = s.hsts
 	}
-	defer s.finish(answer, r, began)
-	if s.strayed(answer, r) {
+	defer s.finish(a, r)
+	if s.strayed(a, r) {
 		return
 	}
 	if r.ContentLength > maxBody {
 		// The rest of the body is not read: the connection ends with the answer.
 		h.Set("Connection", "close")
-		s.showProblem(answer, r, http.StatusRequestEntityTooLarge, "request_too_large")
+		s.showProblem(a, r, http.StatusRequestEntityTooLarge, "request_too_large")
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(answer, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(a, r.Body, maxBody)
 	}
-	s.mux.ServeHTTP(answer, r)
+	s.mux.ServeHTTP(a, r)
 }
 
 // finish logs a request that failed, and answers one whose handler panicked.
-func (s *site) finish(a *answer, r *http.Request, began time.Time) {
+func (s *site) finish(a *answer, r *http.Request) {
 	if broken := recover(); broken != nil {
 		if broken == http.ErrAbortHandler {
 			panic(broken)
 		}
 		s.log.ErrorContext(r.Context(), "handler panicked", "panic", fmt.Sprint(broken), "stack", string(debug.Stack()),
-			"method", r.Method, "path", r.URL.Path, "request_id", idp.VisitorFrom(r.Context()).RequestID)
+			"method", r.Method, "path", r.URL.Path, "request_id", a.visitor.RequestID)
 		if a.status == 0 {
 			s.showProblem(a, r, http.StatusInternalServerError, "internal_error")
 		}
@@ -201,17 +214,18 @@ func (s *site) finish(a *answer, r *http.Request, began time.Time) {
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
-	v := idp.VisitorFrom(r.Context())
 	// The path alone: a query string has codes, tokens and sealed requests in it.
 	s.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request",
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", a.status),
-		slog.Duration("took", time.Since(began)), slog.String("address", v.Address.String()), slog.String("request_id", v.RequestID))
+		slog.Duration("took", time.Since(a.began)), slog.String("address", a.visitor.Address.String()), slog.String("request_id", a.visitor.RequestID))
 }
 
-// An answer remembers its status.
+// An answer is what is kept of a request until it is answered, in one piece of memory.
 type answer struct {
 	http.ResponseWriter
-	status int
+	status  int // 0 before there is one
+	began   time.Time
+	visitor idp.Visitor
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -237,7 +251,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // typed 127.0.0.1 for localhost, a page has the right address; in production the first such
 // request is logged with what differs, since relying parties would refuse what is issued there.
 func (s *site) strayed(w http.ResponseWriter, r *http.Request) bool {
-	if strings.EqualFold(r.Host, s.issuer.Host) || r.URL.Path == healthPath {
+	if strings.EqualFold(s.withoutPort(r.Host), s.issuer.Host) || r.URL.Path == healthPath {
 		return false
 	}
 	if !s.cfg.Development() {
@@ -249,6 +263,14 @@ func (s *site) strayed(w http.ResponseWriter, r *http.Request) bool {
 	}
 	showWrongHost(w, r, s.cfg.Issuer)
 	return true
+}
+
+// withoutPort is a Host header without the port that the issuer's scheme implies.
+func (s *site) withoutPort(host string) string {
+	if s.issuer.Scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
 }
 
 // address is the client's, after the proxies that are believed.
@@ -275,10 +297,11 @@ func userAgent(r *http.Request) string {
 // references are without the letters that are taken for others (Crockford's alphabet).
 var references = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
-// newRequestID returns 60 random bits as people read them out: 7Q2M-K4TD-0B9X.
+// newRequestID returns 60 random bits as people read them out: 7Q2M-K4TD-0B9X. It names a request
+// and opens nothing, so it is not from crypto/rand, which costs a system call.
 func newRequestID() string {
 	var random [8]byte
-	rand.Read(random[:])
+	binary.LittleEndian.PutUint64(random[:], rand.Uint64())
 	var text [13]byte
 	references.Encode(text[:], random[:])
 	var id [14]byte

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -60,6 +61,11 @@ func (a *app) migrateUpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if path := loaded.Database.SQLitePath(); fileExists(path) {
+				if err := ownedByUs(path); err != nil {
+					return err
+				}
+			}
 			applied, err := storage.Up(c.Context(), loaded.Database.URL)
 			if err != nil {
 				return err
@@ -81,4 +87,9 @@ func (a *app) migrateUpCommand() *cobra.Command {
 			return nil
 		},
 	})
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return path != "" && err == nil
 }

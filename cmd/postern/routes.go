@@ -92,7 +92,7 @@ func routes(ui *loginui.UI, as *oauth.Server, docs *discovery.Documents) []route
 		{post, "/account/password", forBrowser, limitLogin, noStore, csrfOrigin, ui.SubmitPassword},
 		{get, changePasswordPath, forAnyone, unlimited, noStore, csrfSafe, redirect("/account/password")},
 
-		{get, "/static/{path...}", forBrowser, unlimited, handlerCache, csrfSafe, ui.Static},
+		{get, "/static/{path...}", forAnyone, unlimited, handlerCache, csrfSafe, ui.Static},
 		{get, healthPath, forAnyone, unlimited, noStore, csrfSafe, showHealth},
 		{get, "/{$}", forAnyone, unlimited, noStore, csrfSafe, redirect("/account")},
 	}

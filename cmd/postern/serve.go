@@ -39,6 +39,7 @@ func (a *app) serveCommand() *cobra.Command {
 				return err
 			}
 			log := newLogger(a.err, loaded.Log, a.environ)
+			slog.SetDefault(log) // for what rooms log that were given no logger
 			warn(log, loaded.Config)
 			l, err := net.Listen("tcp", loaded.Listen)
 			if err != nil {
@@ -133,7 +134,10 @@ func runServer(ctx context.Context, server *http.Server, l net.Listener, t confi
 		defer stopChores() // requests need fresh caches to the last
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		return server.Shutdown(limit)
+		if err := server.Shutdown(limit); err != nil {
+			return errors.Join(fmt.Errorf("wait for the requests that run: %w", err), server.Close())
+		}
+		return nil
 	})
 	return g.Wait()
 }
