@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,44 @@ func TestFS14LoopbackPortIsFreeForNativeClientsAlone(t *testing.T) {
 	}
 }
 
+func TestEveryRegistrableRedirectURIGetsItsCode(t *testing.T) {
+	h := oneHouse(t)
+	b := h.signedIn("alice")
+	registered := idp.List{
+		"https://rp.example", "https://rp.example/", "https://rp.example/a/b?x=%2Fy&z", "https://rp.example/q?",
+		"https://rp.example:8443/cb", "https://[2001:db8::1]/cb", "https://bücher.example/köln", "http://localhost:3000/cb",
+		"com.example.app:/signed-in", "com.example.app:signed-in", "com.example.app://host/signed-in", nativeRedirect,
+	}
+	h.change("native", func(c *idp.Client) { c.Metadata.RedirectURIs, c.Metadata.FirstParty = registered, true })
+	for _, uri := range append(registered, "http://127.0.0.1:61234/cb") {
+		form := h.request("native")
+		form.Set("redirect_uri", uri)
+		w := h.authorize(b, form)
+		location := w.Header().Get("Location")
+		rest, ok := strings.CutPrefix(location, ascii(uri))
+		if !ok || strings.Trim(location, asciiLetters) != "" || !strings.Contains(rest, "code=ac_") {
+			t.Errorf("%s: got %d to %q", uri, w.Code, location)
+			continue
+		}
+		answer, err := url.ParseQuery(rest[1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := redeem("native", answer.Get("code"))
+		sent.Set("redirect_uri", uri)
+		h.want(h.call(h.Token, "native", sent), http.StatusOK, "")
+	}
+}
+
+// asciiLetters are all that a header field may have.
+var asciiLetters = func() string {
+	var all []byte
+	for b := byte(0x21); b < 0x7f; b++ {
+		all = append(all, b)
+	}
+	return string(all)
+}()
+
 func TestWrongRequestsAreAnsweredAtTheClient(t *testing.T) {
 	h := oneHouse(t)
 	set := func(pairs ...string) func(url.Values) {
@@ -223,8 +262,8 @@ func TestWrongRequestsAreAnsweredAtTheClient(t *testing.T) {
 		{"response_type code id_token", "web", set("response_type", "code id_token"), "unsupported_response_type"},
 		{"response_type twice", "web", func(f url.Values) { f.Add("response_type", "code") }, "invalid_request"},
 		{"response_mode fragment", "web", set("response_mode", "fragment"), "invalid_request"},
-		{"FS9 request object", "web", set("request", "eyJhbGciOiJub25lIn0.e30."), "request_not_supported"},
-		{"FS9 request object without openid", "web", set("request", "garbage", "scope", "api"), "request_not_supported"},
+		{"FS9 FA unsigned request object", "web", set("request", "eyJhbGciOiJub25lIn0.e30."), "request_not_supported"},
+		{"FS9 FB FC request object without openid in the query", "web", set("request", "garbage", "scope", "api"), "request_not_supported"},
 		{"FS10 request_uri", "web", set("request_uri", "http://169.254.169.254/latest"), "request_uri_not_supported"},
 		{"registration", "web", set("registration", "{}"), "registration_not_supported"},
 		{"no PKCE of a confidential client", "web", func(f url.Values) { f.Del("code_challenge"); f.Del("code_challenge_method") }, "invalid_request"},
@@ -491,6 +530,58 @@ func TestStepsHaveTheirPages(t *testing.T) {
 	}
 }
 
+func TestPromptLoginIsMetInTheSecondOfTheRequest(t *testing.T) {
+	eachHouse(t, func(t *testing.T, h *house) {
+		for _, parameter := range [][2]string{{"prompt", "login"}, {"max_age", "0"}} {
+			b := h.signedIn("alice")
+			form := h.request("first")
+			form.Set(parameter[0], parameter[1])
+			w := h.authorize(b, form)
+			if at, _ := outcome(h, w); at != "/login" {
+				t.Fatalf("%v: got %s, want /login", parameter, at)
+			}
+			if answer := h.walk(b, w, "alice"); answer.Get("code") == "" {
+				t.Errorf("%v: got %v, want a code", parameter, answer)
+			}
+		}
+	})
+}
+
+func TestHintsForThePagesSurviveTheSeal(t *testing.T) {
+	h := oneHouse(t)
+	b := newBrowser("alice")
+	form := h.request("web")
+	form.Set("login_hint", "nobody@example.org")
+	form.Set("ui_locales", "se de")
+	form.Set("acr_values", "1 2")
+	form.Set("claims", `{"userinfo":{"name":{"essential":true}}}`)
+	_, query := outcome(h, h.authorize(b, form))
+	in, err := h.p.Open(b.context(), query.Get("tx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := in.Request
+	if got.LoginHint != "nobody@example.org" || !slices.Equal(got.UILocales, idp.List{"se", "de"}) ||
+		!slices.Equal(got.ACRValues, idp.List{"1", "2"}) || !slices.Equal(got.Claims.Names(), []string{"name"}) || got.RedirectURI != webRedirect {
+		t.Errorf("got %+v", got)
+	}
+	// What nobody reaches is not an error where it is not essential, and the acr is the one reached.
+	answer := h.walk(b, h.authorize(b, form), "alice")
+	tokens := h.call(h.Token, "web", redeem("web", answer.Get("code")))
+	if claims := h.verifyIDToken(tokens.text("id_token")); claims["acr"] != idp.ACRPassword {
+		t.Errorf("got acr %v, want %s", claims["acr"], idp.ACRPassword)
+	}
+}
+
+func TestResponseModeQueryMayBeNamed(t *testing.T) {
+	h := oneHouse(t)
+	form := h.request("first")
+	form.Set("response_mode", "query")
+	if _, query := outcome(h, h.authorize(h.signedIn("alice"), form)); query.Get("code") == "" {
+		t.Errorf("got %v, want a code", query)
+	}
+}
+
 func TestRefusalOfTheEndUserGoesToTheClient(t *testing.T) {
 	h := oneHouse(t)
 	b := h.signedIn("alice")
@@ -632,7 +723,7 @@ func TestSignInOfOurOwnEndsAtItsPath(t *testing.T) {
 	}
 }
 
-func TestIDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
+func TestFDIDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
 	h := oneHouse(t)
 	got := h.tokensFor("first", "openid")
 	hint := got.text("id_token")
@@ -647,6 +738,10 @@ func TestIDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
 	if query := ask("alice", "first", hint); query.Get("code") == "" {
 		t.Errorf("her own hint: got %v, want a code", query)
 	}
+	eddsa := h.tokensFor("eddsa", "openid").text("id_token")
+	if query := ask("alice", "eddsa", eddsa); query.Get("code") == "" {
+		t.Errorf("FD, a hint that Ed25519 signed: got %v, want a code", query)
+	}
 	if query := ask("bob", "first", hint); query.Get("error") != "login_required" {
 		t.Errorf("bob with alice's hint: got %v, want login_required", query)
 	}
@@ -655,6 +750,13 @@ func TestIDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
 	}
 	if query := ask("alice", "first", hint[:len(hint)-6]+"AAAAAA"); query.Get("error") != "invalid_request" {
 		t.Errorf("a hint with a wrong signature: got %v, want invalid_request", query)
+	}
+	// The key is retired, and still published.
+	if _, err := h.p.RotateKey(t.Context(), "RS256", true); err != nil {
+		t.Fatal(err)
+	}
+	if query := ask("alice", "first", hint); query.Get("code") == "" {
+		t.Errorf("a hint of a retired key: got %v, want a code", query)
 	}
 	form := h.request("first")
 	form.Set("id_token_hint", hint)
@@ -667,6 +769,9 @@ func TestIDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
 	in, err := h.p.Open(b.context(), query.Get("tx"))
 	if err != nil || in.Request.Subject != h.alice.ID {
 		t.Errorf("the sealed request names %v (%v), want alice", in.Request.Subject, err)
+	}
+	if at, _ := outcome(h, h.get(b, AuthorizePath+"?"+query.Encode())); at != "/login" {
+		t.Errorf("bob comes back without signing in: got %s, want /login", at)
 	}
 	if answer := h.walk(b, w, "alice"); answer.Get("code") == "" {
 		t.Errorf("got %v, want a code for alice", answer)

@@ -55,6 +55,9 @@ func (a *authorization) fositeForm() url.Values {
 	return form
 }
 
+// newGrant is what the End-User of visit gives the client. With offline_access it outlives the
+// session: consent was given in this interaction or before, or the client is of the house, which
+// are our "other conditions" of OpenID Connect Core 1.0 §11 beside prompt=consent.
 func (s *Server) newGrant(a *authorization, visit *idp.Visit, now time.Time) idp.Grant {
 	scopes := a.request.Scopes
 	g := idp.Grant{

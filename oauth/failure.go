@@ -43,7 +43,7 @@ func refuse(code, description string) *failure {
 func unavailable(cause error) *failure {
 	return &failure{
 		status: http.StatusServiceUnavailable, code: "temporarily_unavailable",
-		description: "The server cannot answer now. Nothing was changed; try again.",
+		description: "The server cannot answer now. Try again later.",
 		retryAfter:  time.Second, cause: cause,
 	}
 }
@@ -118,19 +118,27 @@ func writeFailure(ctx context.Context, w http.ResponseWriter, f *failure) {
 		h.Set("WWW-Authenticate", `Basic realm="postern"`) // RFC 6749 §5.2, RFC 9110 §15.5.2
 	}
 	writeRetry(ctx, w, f)
+	writeError(w, f)
+}
+
+func writeError(w http.ResponseWriter, f *failure) {
 	writeJSON(w, f.status, struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description,omitempty"`
 	}{f.code, printable(f.description)})
 }
 
+// writeRetry sets Retry-After, and logs what is ours to mend. What is the client's is for whoever
+// looks for it.
 func writeRetry(ctx context.Context, w http.ResponseWriter, f *failure) {
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((f.retryAfter+time.Second-1)/time.Second), 10))
 	}
+	level := slog.LevelDebug
 	if f.status >= http.StatusInternalServerError {
-		slog.ErrorContext(ctx, "request not served", "request_id", idp.VisitorFrom(ctx).RequestID, "error", f.Error())
+		level = slog.LevelError
 	}
+	slog.Log(ctx, level, "request not served", "request_id", idp.VisitorFrom(ctx).RequestID, "status", f.status, "error", f.Error())
 }
 
 // writeJSON writes v, which is never stored by anybody on the way (RFC 6749 §5.1).

@@ -94,12 +94,35 @@ func (s *statements) take() []string {
 
 var errDisk = errors.New("the disk is gone")
 
-// faulty is the real store whose grants can be made to fail.
+// faulty is the real store whose grants can be made to fail, or to be read by many before anyone
+// writes.
 type faulty struct {
 	idp.Store
-	mu     sync.Mutex
-	reads  bool
-	writes bool
+	mu      sync.Mutex
+	reads   bool
+	writes  bool
+	waiting int // how many readers are still awaited
+	all     chan struct{}
+}
+
+// gather makes the next n readers of a grant wait for each other, so that all of them see the same.
+func (f *faulty) gather(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting, f.all = n, make(chan struct{})
+}
+
+func (f *faulty) arrive() {
+	f.mu.Lock()
+	all, awaited := f.all, f.waiting > 0
+	f.waiting--
+	if f.waiting == 0 {
+		close(all)
+	}
+	f.mu.Unlock()
+	if awaited {
+		<-all
+	}
 }
 
 func (f *faulty) fail(reads, writes bool) {
@@ -121,7 +144,9 @@ func (f *faulty) Grant(ctx context.Context, id idp.ID, deny [][]byte, withUser b
 	if err := f.failing(true); err != nil {
 		return idp.GrantVisit{}, err
 	}
-	return f.Store.Grant(ctx, id, deny, withUser)
+	visit, err := f.Store.Grant(ctx, id, deny, withUser)
+	f.arrive()
+	return visit, err
 }
 
 func (f *faulty) DeniedToken(ctx context.Context, key []byte) (bool, error) {
@@ -227,15 +252,21 @@ func newHouse(t testing.TB, url string) *house {
 	}
 	t.Cleanup(func() { store.Close() })
 	h.store = &faulty{Store: store}
-	p := newProvider(t, h)
-	server, err := New(p, testConfig(), h.pages)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Server = server
+	h.open(store, testConfig())
 	h.alice, h.bob = h.addUser("alice"), h.addUser("bob")
 	h.addClients()
 	return h
+}
+
+// open starts a server over store, as another node or with other settings.
+func (h *house) open(store idp.Store, cfg *config.Config) {
+	h.t.Helper()
+	h.store.Store = store
+	server, err := New(newProvider(h.t, h, cfg), cfg, h.pages)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.Server = server
 }
 
 func testConfig() *config.Config {
@@ -246,17 +277,17 @@ func testConfig() *config.Config {
 	return cfg
 }
 
-func newProvider(t testing.TB, h *house) *idp.Provider {
+func newProvider(t testing.TB, h *house, cfg *config.Config) *idp.Provider {
 	t.Helper()
 	ctx := context.Background()
 	testKeysMu.Lock()
 	defer testKeysMu.Unlock()
 	for _, key := range testKeys {
-		if err := h.store.AddKey(ctx, key); err != nil {
+		if err := h.store.AddKey(ctx, key); err != nil && !errors.Is(err, idp.ErrConflict) {
 			t.Fatal(err)
 		}
 	}
-	p, err := idp.New(ctx, h.store, testConfig(), testRing(), idp.Options{
+	p, err := idp.New(ctx, h.store, cfg, testRing(), idp.Options{
 		Now: h.now.read, Wait: func(context.Context, time.Duration) {},
 	})
 	if err != nil {

@@ -1,10 +1,12 @@
 package oauth
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"postern/idp"
 )
@@ -102,5 +104,21 @@ func withParameters(redirectURI string, parameters url.Values) string {
 	if strings.Contains(redirectURI, "?") {
 		separator = "&"
 	}
-	return redirectURI + separator + parameters.Encode()
+	return ascii(redirectURI) + separator + parameters.Encode()
+}
+
+// ascii percent-encodes what a header field cannot carry (RFC 3986 §2.5).
+func ascii(uri string) string {
+	if !strings.ContainsFunc(uri, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return uri
+	}
+	var b strings.Builder
+	for i := range len(uri) {
+		if uri[i] < utf8.RuneSelf {
+			b.WriteByte(uri[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", uri[i])
+		}
+	}
+	return b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"postern/idp"
+	"postern/storage/storagetest"
 )
 
 // grantOf is the grant of a token, as the store has it.
@@ -149,9 +151,10 @@ func TestFS7I3SixteenRefreshesAtOnceHaveOneSuccessor(t *testing.T) {
 	})
 }
 
-// race sends the same form n times at once.
+// race sends the same form n times at once: all have read the grant before the first one writes.
 func (h *house) race(n int, client string, form url.Values) []answer {
 	got := make([]answer, n)
+	h.store.gather(n)
 	var ready, done sync.WaitGroup
 	ready.Add(1)
 	for i := range n {
@@ -449,6 +452,51 @@ func TestClientAuthentication(t *testing.T) {
 	}
 }
 
+func TestI14FailuresAreLimitedAndARightSecretPasses(t *testing.T) {
+	eachHouse(t, func(t *testing.T, h *house) {
+		cfg := testConfig()
+		cfg.RateLimits.Off = false
+		cfg.RateLimits.TokenEndpointAuthFailed = "3/m/ip"
+		h.open(h.store.Store, cfg)
+		here, there := newBrowser("here"), newBrowser("there")
+		there.visitor.Address = netip.MustParseAddr("198.51.100.7")
+		form := url.Values{"grant_type": {"client_credentials"}}
+		right := h.secrets["machine"]
+		h.secrets["machine"] = "wrong"
+		for range 3 {
+			h.want(h.callFrom(here, h.Token, "machine", form), http.StatusUnauthorized, "invalid_client")
+		}
+		got := h.callFrom(here, h.Token, "machine", form)
+		h.want(got, http.StatusTooManyRequests, "temporarily_unavailable")
+		if got.Header().Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		h.want(h.callFrom(there, h.Token, "machine", form), http.StatusUnauthorized, "invalid_client")
+		h.secrets["machine"] = right
+		h.want(h.callFrom(there, h.Token, "machine", form), http.StatusOK, "")
+	})
+}
+
+func TestFlowsHoldWhereEveryTransactionRunsTwice(t *testing.T) {
+	eachHouse(t, func(t *testing.T, h *house) {
+		h.open(storagetest.Twice(h.store.Store), testConfig())
+		b := newBrowser("alice")
+		form := h.request("web")
+		form.Set("prompt", "login consent")
+		form.Set("scope", "openid offline_access")
+		code := h.code(b, form)
+		got := h.call(h.Token, "web", redeem("web", code))
+		h.want(got, http.StatusOK, "")
+		first := got.text("refresh_token")
+		h.want(h.call(h.Token, "web", refresh(first)), http.StatusOK, "")
+		h.now.turn(11 * time.Second)
+		again := h.call(h.Token, "web", refresh(first))
+		h.want(again, http.StatusOK, "")
+		h.want(h.call(h.Token, "web", redeem("web", code)), http.StatusBadRequest, "invalid_grant")
+		h.want(h.userInfoWith(again.text("access_token")), http.StatusUnauthorized, "invalid_token")
+	})
+}
+
 func TestWrongTokenRequestsAreToldInJSON(t *testing.T) {
 	h := oneHouse(t)
 	cases := []struct {
@@ -501,7 +549,7 @@ func TestCodeAndRefreshTokenMustBeThere(t *testing.T) {
 	}
 }
 
-func TestFS11TokensOfOneKindAreNoTokensOfAnother(t *testing.T) {
+func TestTokensOfOneKindAreNoTokensOfAnother(t *testing.T) {
 	h := oneHouse(t)
 	got := h.tokensFor("web", "openid offline_access")
 	code := h.code(h.signedIn("alice"), h.request("web"))

@@ -153,8 +153,5 @@ func writeBearerFailure(ctx context.Context, w http.ResponseWriter, f *failure) 
 		w.WriteHeader(f.status)
 		return
 	}
-	writeJSON(w, f.status, struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description,omitempty"`
-	}{f.code, printable(f.description)})
+	writeError(w, f)
 }
