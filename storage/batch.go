@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ const maxQueue = 1024
 // each of them, and one COMMIT (I-8).
 type writer struct {
 	open  func(context.Context) (*conn, error)
+	log   *slog.Logger
 	conn  *conn // nil until it is needed, and after it was lost
 	most  int   // members of a batch
 	queue chan *member
@@ -54,9 +56,9 @@ const (
 	left          // by the caller: the writer passes over it
 )
 
-func newWriter(open func(context.Context) (*conn, error)) *writer {
+func newWriter(open func(context.Context) (*conn, error), log *slog.Logger) *writer {
 	w := &writer{
-		open: open, most: maxBatch, queue: make(chan *member, maxQueue),
+		open: open, log: log, most: maxBatch, queue: make(chan *member, maxQueue),
 		quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go w.run()
@@ -204,21 +206,13 @@ func (w *writer) commit(batch []*member) (again []*member) {
 		finish(batch, err)
 		return nil
 	}
-	err := w.members(batch)
-	if err == nil {
-		if len(batch) == 1 && batch[0].failed() {
-			w.rollback()
-		} else if err = w.conn.control(`COMMIT`); err != nil {
-			w.rollback()
-		}
-	} else {
-		w.rollback()
-	}
+	err := w.transact(batch)
 	if err == nil {
 		finish(batch, nil)
 		return nil
 	}
 	if len(batch) > 1 {
+		w.log.Warn("a batch of writes was undone; each is done again alone", "writes", len(batch), "error", err)
 		return batch
 	}
 	m := batch[0]
@@ -227,6 +221,23 @@ func (w *writer) commit(batch []*member) (again []*member) {
 	}
 	m.finish(storeError(err))
 	return nil
+}
+
+// transact runs the members of a batch and ends the transaction. An error says that nothing of it
+// stayed.
+func (w *writer) transact(batch []*member) error {
+	err := w.members(batch)
+	if err == nil {
+		if len(batch) == 1 && batch[0].failed() {
+			w.rollback()
+			return nil
+		}
+		if err = w.conn.control(`COMMIT`); err == nil {
+			return nil
+		}
+	}
+	w.rollback()
+	return err
 }
 
 // present are the members whose callers have not left yet.
@@ -271,7 +282,9 @@ func (w *writer) begin() error {
 		}
 		w.conn = c
 	}
-	return w.conn.control(`BEGIN IMMEDIATE`)
+	err := w.conn.control(`BEGIN IMMEDIATE`)
+	w.conn.lost = err != nil
+	return err
 }
 
 // rollback undoes the transaction. SQLite may have undone it already, and says so by an error; a

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -46,6 +47,10 @@ func (c *conn) prepared(query string) (*sql.Stmt, error) {
 
 // control sends one of BEGIN, COMMIT, ROLLBACK and the savepoints' statements.
 func (c *conn) control(query string) error {
+	if c.driver == "postgres" { // one round trip, while preparing would be another that can fail
+		_, err := c.ExecContext(context.Background(), query)
+		return c.judge(err)
+	}
 	stmt, err := c.prepared(query)
 	if err == nil {
 		_, err = stmt.Exec()
@@ -119,17 +124,18 @@ const acquireWait = 2 * time.Second
 // A pool lends connections, the one that was used last first.
 type pool struct {
 	open  func(context.Context) (*conn, error)
+	log   *slog.Logger
 	check time.Duration // an older idle connection is asked whether it lives; zero for never
 
 	slots  chan struct{}
 	quit   chan struct{} // closed by stop
-	mu     sync.Mutex // guards idle and closed
+	mu     sync.Mutex    // guards idle and closed
 	idle   []*conn
 	closed bool
 }
 
-func newPool(size int, check time.Duration, open func(context.Context) (*conn, error)) *pool {
-	return &pool{open: open, check: check, slots: make(chan struct{}, size), quit: make(chan struct{})}
+func newPool(size int, check time.Duration, open func(context.Context) (*conn, error), log *slog.Logger) *pool {
+	return &pool{open: open, log: log, check: check, slots: make(chan struct{}, size), quit: make(chan struct{})}
 }
 
 // acquire lends a connection until release. It returns ctx's error where that ends first.
@@ -182,15 +188,26 @@ func (p *pool) pick(ctx context.Context) (*conn, error) {
 	}
 }
 
+// release takes a connection back. Where it was lost those that idle are given up, too: what cut
+// one, such as the server's restart, cut them all.
 func (p *pool) release(c *conn) {
+	var gone []*conn
 	p.mu.Lock()
-	keep := !c.lost && !p.closed
-	if keep {
+	switch {
+	case c.lost:
+		gone = append(p.idle, c)
+		p.idle = nil
+	case p.closed:
+		gone = []*conn{c}
+	default:
 		c.used = time.Now()
 		p.idle = append(p.idle, c)
 	}
 	p.mu.Unlock()
-	if !keep {
+	if c.lost {
+		p.log.Warn("a connection to the database was lost", "given_up", len(gone))
+	}
+	for _, c := range gone {
 		c.Close()
 	}
 	<-p.slots

@@ -55,3 +55,9 @@ const SweepBatch = sweepBatch
 func (s *Store) Row(ctx context.Context, query string, dests ...any) error {
 	return s.row(ctx, query, nil, dests...)
 }
+
+// LimitWindow bounds how many rows a statement of Sweep looks at.
+func (s *Store) LimitWindow(rows int) { s.sweepWindow = rows }
+
+// Expire makes the transaction that ctx carries one that takes too long.
+func (s *Store) Expire(ctx context.Context) { s.joined(ctx).limit = time.Now().Add(-1) }

@@ -50,12 +50,15 @@ const (
 		LEFT JOIN consents c ON c.user_id = g.user_id AND c.client_id = g.client_id
 		LEFT JOIN sessions s ON s.id = g.session_id AND g.session_bound
 		WHERE g.id = ?`
+)
+
+var (
 	grantQuery = `
-		SELECT ` + grantColumns + `, ` + standingColumns + `
+		SELECT ` + bare(grantColumns) + `, ` + standingColumns + `
 		FROM grants g
 		LEFT JOIN users u ON u.id = g.user_id` + grantStanding
 	grantWithUserQuery = `
-		SELECT ` + grantColumns + `, ` + standingColumns + `, ` + userColumns + `
+		SELECT ` + bare(grantColumns+", "+userColumns) + `, ` + standingColumns + `
 		FROM grants g
 		JOIN users u ON u.id = g.user_id` + grantStanding
 )
@@ -71,13 +74,14 @@ func (s *Store) Grant(ctx context.Context, id idp.ID, denyKeys [][]byte, withUse
 	var deny [maxDenyKeys][]byte
 	copy(deny[:], denyKeys)
 	query := grantQuery
-	dests := append(grantDests(&v.Grant), &v.UserStatus, &v.UserEpoch, &v.ConsentFloor, &v.SessionEpoch,
-		maybe{&v.SessionIdleAt}, maybe{&v.SessionEndsAt}, maybe{&v.SessionEndedAt}, &v.Denied)
+	dests := grantDests(&v.Grant)
 	if withUser {
 		v.User = new(idp.User)
 		query = grantWithUserQuery
 		dests = append(dests, userDests(v.User)...)
 	}
+	dests = append(dests, &v.UserStatus, &v.UserEpoch, &v.ConsentFloor, &v.SessionEpoch,
+		maybe{&v.SessionIdleAt}, maybe{&v.SessionEndsAt}, maybe{&v.SessionEndedAt}, &v.Denied)
 	if err := s.row(ctx, query, []any{deny[0], deny[1], id}, dests...); err != nil {
 		return idp.GrantVisit{}, err
 	}

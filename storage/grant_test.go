@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -252,4 +253,20 @@ func TestGrantsAreRevokedByFilter(t *testing.T) {
 			t.Error("a filter without user and client revoked something")
 		}
 	})
+}
+
+func TestTokenTrafficTouchesNoSecondaryIndexOfPostgreSQL(t *testing.T) {
+	s := storagetest.Open(t, storagetest.Postgres(t), storage.Options{})
+	g := redeemed(addGrant(t, s, idp.RandomID(), idp.ID{}), 1)
+	must(t, s.Tx(t.Context(), func(ctx context.Context) error {
+		if _, err := s.RedeemCode(ctx, g); err != nil {
+			return err
+		}
+		if _, err := s.RotateRefresh(ctx, rotated(g, 2), 1); err != nil {
+			return err
+		}
+		hot, err := s.Int(ctx, `SELECT pg_stat_get_xact_tuples_hot_updated('grants'::regclass)`)
+		same(t, "heap-only updates", hot, 2)
+		return err
+	}))
 }

@@ -36,7 +36,7 @@ type Migration struct {
 // Migrations lists every migration that this program knows, oldest first, and when each was
 // applied. It changes nothing and makes no file.
 func Migrations(ctx context.Context, url string) ([]Migration, error) {
-	s, err := schemaOf(ctx, url, false)
+	s, err := schemaOf(url, refuseMissing)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +47,16 @@ func Migrations(ctx context.Context, url string) ([]Migration, error) {
 // Up brings the schema up to date, making an SQLite file that is missing, and returns the
 // migrations that it applied. Of several processes one works and the others wait for it.
 func Up(ctx context.Context, url string) ([]Migration, error) {
-	s, err := schemaOf(ctx, url, true)
+	s, err := schemaOf(url, makeFile)
 	if err != nil {
 		return nil, err
 	}
 	defer s.db.Close()
+	if s.dialect == goose.DialectSQLite3 {
+		if err := turnOnWAL(ctx, s.db); err != nil {
+			return nil, err
+		}
+	}
 	return s.up(ctx)
 }
 
@@ -63,8 +68,9 @@ type schema struct {
 	lock    func(context.Context) (unlock func() error, err error)
 }
 
-// schemaOf returns a schema whose db the caller closes.
-func schemaOf(ctx context.Context, url string, make bool) (*schema, error) {
+// schemaOf returns a schema whose db the caller closes. It does what `missing` says where an
+// SQLite file is missing.
+func schemaOf(url string, missing func(path string) error) (*schema, error) {
 	file, isSQLite := strings.CutPrefix(url, sqlitePrefix)
 	if !isSQLite {
 		connector, err := pq.NewConnector(url)
@@ -73,17 +79,12 @@ func schemaOf(ctx context.Context, url string, make bool) (*schema, error) {
 		}
 		return postgresSchema(sql.OpenDB(connector)), nil
 	}
-	if err := prepareFile(file, make); err != nil {
+	if err := prepareFile(file, missing); err != nil {
 		return nil, err
 	}
 	db, err := sql.Open("sqlite", dsn(file))
 	if err != nil {
 		return nil, err
-	}
-	if make {
-		if err := turnOnWAL(ctx, db); err != nil {
-			return nil, errors.Join(err, db.Close())
-		}
 	}
 	return sqliteSchema(db, file), nil
 }
@@ -118,18 +119,18 @@ func postgresSchema(db *sql.DB) *schema {
 	}}
 }
 
-// prepareSchema migrates s, or only checks it, and closes its db.
-func prepareSchema(ctx context.Context, s *schema, migrate bool) error {
+// prepareSchema migrates s where o asks for it, or only checks it, and closes its db.
+func prepareSchema(ctx context.Context, s *schema, o Options) error {
 	defer s.db.Close()
-	if migrate {
-		// Only where there is something to do is the lock worth its wait.
-		if err := s.check(ctx); err == nil || !errors.Is(err, errOlder) {
-			return err
-		}
-		_, err := s.up(ctx)
+	err := s.check(ctx)
+	if !o.Migrate || !errors.Is(err, errOlder) {
 		return err
 	}
-	return s.check(ctx)
+	done, err := s.up(ctx)
+	for _, m := range done {
+		o.Log.Info("the schema was migrated", "version", m.Version, "name", m.Name)
+	}
+	return err
 }
 
 var errOlder = fmt.Errorf("%w: it is older", ErrSchema)

@@ -86,7 +86,7 @@ func openPostgres(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareSchema(ctx, postgresSchema(sql.OpenDB(connector)), o.Migrate); err != nil {
+	if err := prepareSchema(ctx, postgresSchema(sql.OpenDB(connector)), o); err != nil {
 		return nil, err
 	}
 	serving, err := pq.NewConnector(url)
@@ -96,7 +96,7 @@ func openPostgres(ctx context.Context, url string, o Options) (*Store, error) {
 	serving.Dialer(&dialer{})
 	db := sql.OpenDB(postgresConnector{serving})
 	db.SetMaxIdleConns(0) // the pool keeps those that live
-	conns := newPool(maxPostgres, checkAfter, opener(db, "postgres", o))
+	conns := newPool(maxPostgres, checkAfter, opener(db, "postgres", o), o.Log)
 	return &Store{
 		readers: conns,
 		writes:  &postgres{conns},

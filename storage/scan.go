@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx/reflectx"
@@ -105,4 +106,17 @@ func scanStruct(mapper *reflectx.Mapper, rows *sql.Rows, v reflect.Value) error 
 		return err
 	}
 	return rows.Scan(ds...)
+}
+
+// bare makes columns expressions with a name of one letter. SQLite's driver copies name and
+// declared type of each column at every query: two allocations that a column without a type and
+// with the shortest name spares, half of all that a token's SELECT costs. The rows are read by
+// position.
+func bare(columns string) string {
+	list := strings.Split(columns, ",")
+	for i, column := range list {
+		column = strings.TrimSpace(column)
+		list[i] = "COALESCE(" + column + ", " + column + ") AS c"
+	}
+	return strings.Join(list, ", ")
 }

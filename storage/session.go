@@ -33,8 +33,8 @@ func (s *Store) AddSession(ctx context.Context, row idp.Session) error {
 }
 
 // The version tells whether a consent was joined: a row's is at least 1.
-const visitQuery = `
-	SELECT ` + sessionColumns + `, ` + userColumns + `,
+var visitQuery = `
+	SELECT ` + bare(sessionColumns+", "+userColumns) + `,
 		COALESCE(c.version, 0), COALESCE(c.floor, 0), COALESCE(c.scopes, '[]'), COALESCE(c.claims, '[]'),
 		c.created_at, c.updated_at
 	FROM sessions s

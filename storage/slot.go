@@ -8,8 +8,18 @@ import (
 	"postern/idp/guard"
 )
 
-// ReserveSlots implements guard.Store.
+// ReserveSlots implements guard.Store. A single slot is a single statement.
 func (s *Store) ReserveSlots(ctx context.Context, slots []guard.Slot) (full int, err error) {
+	switch len(slots) {
+	case 0:
+		return -1, nil
+	case 1:
+		ok, err := s.reserve(ctx, slots[0])
+		if ok {
+			return -1, err
+		}
+		return 0, err
+	}
 	err = s.Tx(ctx, func(ctx context.Context) error {
 		full = -1
 		var had []guard.Slot
@@ -56,26 +66,15 @@ func (s *Store) release(ctx context.Context, slots []guard.Slot) error {
 
 // ReleaseSlots implements guard.Store.
 func (s *Store) ReleaseSlots(ctx context.Context, slots []guard.Slot) error {
+	if len(slots) < 2 {
+		return s.release(ctx, slots)
+	}
 	return s.Tx(ctx, func(ctx context.Context) error {
 		sorted := make([]guard.Slot, 0, len(slots))
 		for _, i := range lockOrder(slots) {
 			sorted = append(sorted, slots[i])
 		}
 		return s.release(ctx, sorted)
-	})
-}
-
-// CountSlots implements guard.Store.
-func (s *Store) CountSlots(ctx context.Context, slots []guard.Slot) error {
-	return s.Tx(ctx, func(ctx context.Context) error {
-		for _, i := range lockOrder(slots) {
-			if _, err := s.exec(ctx, `
-				INSERT INTO counters (key, used, dead_at) VALUES (?, 1, ?)
-				ON CONFLICT (key) DO UPDATE SET used = counters.used + 1`, slots[i].Key, slots[i].Ends); err != nil {
-				return err
-			}
-		}
-		return nil
 	})
 }
 

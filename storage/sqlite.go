@@ -20,10 +20,14 @@ import (
 const busyTimeout = 5 * time.Second
 
 func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
-	if err := prepareFile(path, o.Migrate); err != nil {
+	missing := refuseMissing
+	if o.Migrate {
+		missing = makeFile
+	}
+	if err := prepareFile(path, missing); err != nil {
 		return nil, err
 	}
-	if err := prepareSQLite(ctx, path, o.Migrate); err != nil {
+	if err := prepareSQLite(ctx, path, o); err != nil {
 		return nil, err
 	}
 	writing, err := sql.Open("sqlite", dsn(path))
@@ -34,8 +38,8 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	readers := newPool(max(2, min(8, 2*runtime.GOMAXPROCS(0))), 0, opener(reading, "sqlite", o))
-	w := newWriter(opener(writing, "sqlite", o))
+	readers := newPool(max(2, min(8, 2*runtime.GOMAXPROCS(0))), 0, opener(reading, "sqlite", o), o.Log)
+	w := newWriter(opener(writing, "sqlite", o), o.Log)
 	return &Store{
 		readers: readers,
 		writes:  w,
@@ -48,7 +52,7 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	}, nil
 }
 
-func prepareSQLite(ctx context.Context, path string, migrate bool) error {
+func prepareSQLite(ctx context.Context, path string, o Options) error {
 	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		return err
@@ -56,7 +60,7 @@ func prepareSQLite(ctx context.Context, path string, migrate bool) error {
 	if err := turnOnWAL(ctx, db); err != nil {
 		return errors.Join(err, db.Close())
 	}
-	return prepareSchema(ctx, sqliteSchema(db, path), migrate)
+	return prepareSchema(ctx, sqliteSchema(db, path), o)
 }
 
 // dsn names the file with the settings that each connection needs. The file must exist.
@@ -84,18 +88,14 @@ func turnOnWAL(ctx context.Context, db *sql.DB) error {
 	return fmt.Errorf("turn on the write-ahead log: %w", err)
 }
 
-// prepareFile checks that path is ours, and makes an empty file, which only its owner can read,
-// where it is missing and `make` asks for it.
-func prepareFile(path string, make bool) error {
+// prepareFile checks that path is ours, and does what `missing` says where there is no file.
+func prepareFile(path string, missing func(path string) error) error {
 	if path == "" || path == ":memory:" {
 		return errors.New("sqlite: needs the path of a file")
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !make {
-			return fmt.Errorf("%w: there is no file %s; `postern serve` and `postern migrate up` make it", ErrSchema, path)
-		}
-		return makeFile(path)
+		return missing(path)
 	}
 	if err != nil {
 		return err
@@ -104,6 +104,10 @@ func prepareFile(path string, make bool) error {
 		return fmt.Errorf("%s is a folder", path)
 	}
 	return checkOwner(path, info)
+}
+
+func refuseMissing(path string) error {
+	return fmt.Errorf("%w: there is no file %s; `postern serve` and `postern migrate up` make it", ErrSchema, path)
 }
 
 // makeFile makes an empty file with mode 0600; SQLite gives its log the same. The file appears

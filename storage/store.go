@@ -39,7 +39,9 @@ type Store struct {
 	readers *pool
 	writes  engine
 	names   *sqlx.DB // its mapper and placeholders; it sends no statement itself
-	close   func() error
+	// sweepWindow is the constant, but in tests.
+	sweepWindow int
+	close       func() error
 }
 
 // An engine is how one kind of database writes.
@@ -74,6 +76,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	s.sweepWindow = sweepWindow
 	return s, nil
 }
 

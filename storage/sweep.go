@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,6 +13,10 @@ import (
 const (
 	// sweepBatch bounds how many rows of a table one Sweep deletes, and so how long it writes.
 	sweepBatch = 500
+	// sweepWindow bounds how many rows a statement looks at.
+	sweepWindow = 20_000
+	// sweepTime bounds how long one Sweep looks for dead rows of a table.
+	sweepTime = time.Second
 	// sweepRest is how long a table is left alone after a walk began.
 	sweepRest = time.Hour
 	// pushedKeep is how long a pushed request is kept, all of which are dead long before: a day is
@@ -21,18 +26,13 @@ const (
 
 // A sweptTable is one whose rows know by dead_at when they are dead, and are found along the
 // primary key without an index of its own (I-11).
-type sweptTable struct {
-	name string
-	key  string
-	// keep is how long after dead_at a row stays.
-	keep time.Duration
-}
+type sweptTable struct{ name, key string }
 
 var sweptTables = []sweptTable{
-	{name: "grants", key: "id"},
-	{name: "sessions", key: "id"},
-	{name: "denied", key: "key"},
-	{name: "counters", key: "key"},
+	{"grants", "id"},
+	{"sessions", "id"},
+	{"denied", "key"},
+	{"counters", "key"},
 }
 
 // Sweep implements idp.Store.
@@ -67,36 +67,45 @@ func firstID(t time.Time) []byte {
 	return id[:]
 }
 
-// sweepTable deletes the next batch of dead rows of t. The rows are looked for by a reader; the
-// writer is only held for their deletion.
+// sweepTable deletes the next batch of dead rows of t. They are looked for by a reader, a window
+// at a time, so that no statement takes long however many rows live; the writer is only held for
+// their deletion.
 func (s *Store) sweepTable(ctx context.Context, t sweptTable, now time.Time) (int, error) {
 	reached, started, err := s.sweep(ctx, t, now)
 	if err != nil || started.IsZero() {
 		return 0, err
 	}
-	dead := now.Add(-t.keep)
-	last, n, err := s.deadRows(ctx, t, reached, dead)
-	if err != nil {
-		return 0, err
+	var edge, last []byte
+	n := 0
+	for until := time.Now().Add(sweepTime); ; reached = edge {
+		if edge, err = s.windowEdge(ctx, t, reached); err != nil {
+			return 0, err
+		}
+		if last, n, err = s.deadRows(ctx, t, reached, edge, now); err != nil {
+			return 0, err
+		}
+		if n > 0 || edge == nil || time.Now().After(until) {
+			break
+		}
 	}
-	var deleted int64
+	if n == sweepBatch {
+		edge = last
+	}
+	deleted := int64(0)
 	err = s.Tx(ctx, func(ctx context.Context) error {
 		if n > 0 {
 			// The condition is repeated: a row may have been raised meanwhile.
 			deleted, err = s.exec(ctx, `
 				DELETE FROM `+t.name+`
-				WHERE `+t.key+` > ? AND `+t.key+` <= ? AND dead_at < ?`, reached, last, dead)
+				WHERE `+t.key+` > ? AND `+t.key+` <= ? AND dead_at < ?`, reached, last, now)
 			if err != nil {
 				return err
 			}
 		}
-		if n < sweepBatch {
-			last = nil // the end; the next walk begins after the rest
-		}
 		_, err := s.exec(ctx, `
 			INSERT INTO sweeps (name, reached, started_at) VALUES (?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET reached = excluded.reached, started_at = excluded.started_at`,
-			t.name, last, started)
+			t.name, edge, started)
 		return err
 	})
 	return int(deleted), err
@@ -118,9 +127,29 @@ func (s *Store) sweep(ctx context.Context, t sweptTable, now time.Time) (reached
 	return []byte{}, now, nil
 }
 
-// deadRows finds the next batch of dead rows: how many, and the key of the last.
-func (s *Store) deadRows(ctx context.Context, t sweptTable, reached []byte, dead time.Time) (last []byte, n int, err error) {
-	args, err := bind([]any{reached, dead, sweepBatch})
+// windowEdge is the last key of the next window, nil where the table ends before.
+func (s *Store) windowEdge(ctx context.Context, t sweptTable, reached []byte) (edge []byte, err error) {
+	err = s.row(ctx, `
+		SELECT `+t.key+`
+		FROM `+t.name+`
+		WHERE `+t.key+` > ?
+		ORDER BY `+t.key+`
+		LIMIT 1 OFFSET ?`, []any{reached, s.sweepWindow - 1}, &edge)
+	if errors.Is(err, idp.ErrNotFound) {
+		return nil, nil
+	}
+	return edge, err
+}
+
+// lastKey is beyond every key.
+var lastKey = bytes.Repeat([]byte{0xff}, 64)
+
+// deadRows finds the next batch of dead rows of a window: how many, and the key of the last.
+func (s *Store) deadRows(ctx context.Context, t sweptTable, reached, edge []byte, now time.Time) (last []byte, n int, err error) {
+	if edge == nil {
+		edge = lastKey
+	}
+	args, err := bind([]any{reached, edge, now, sweepBatch})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -129,7 +158,7 @@ func (s *Store) deadRows(ctx context.Context, t sweptTable, reached []byte, dead
 		return x.query(`
 			SELECT `+t.key+`
 			FROM `+t.name+`
-			WHERE `+t.key+` > ? AND dead_at < ?
+			WHERE `+t.key+` > ? AND `+t.key+` <= ? AND dead_at < ?
 			ORDER BY `+t.key+`
 			LIMIT ?`, args, func(rows *sql.Rows) error {
 			n++

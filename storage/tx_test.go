@@ -219,3 +219,20 @@ func TestStatementsAreCountedButNotThoseOfTheTransaction(t *testing.T) {
 		same(t, "statements", len(sent.Take()), 2)
 	})
 }
+
+func TestI22_ATxThatTakesTooLongIsUndone(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		err := s.Tx(t.Context(), func(ctx context.Context) error {
+			must(t, s.AddUser(ctx, newUser("ada")))
+			s.Expire(ctx)
+			if s.AddUser(ctx, newUser("bob")) == nil {
+				t.Error("a statement went through")
+			}
+			return nil
+		})
+		if err == nil {
+			t.Error("it was committed")
+		}
+		wantNoUser(t, s, "ada")
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,10 +43,14 @@ func EachURL(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, Postgres(t)) })
 }
 
-// Open opens a store, migrated, and closes it when the test ends.
+// Open opens a store, migrated, and closes it when the test ends. It logs nothing unless o.Log is
+// set.
 func Open(t testing.TB, url string, o storage.Options) *storage.Store {
 	t.Helper()
 	o.Migrate = true
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	s, err := storage.Open(t.Context(), url, o)
 	if err != nil {
 		t.Fatalf("open %s: %v", url, err)
@@ -96,6 +101,9 @@ func Postgres(t testing.TB) string {
 	})
 	query := address.Query()
 	query.Set("search_path", schema)
+	if _, measured := t.(*testing.B); !measured {
+		query.Set("synchronous_commit", "off") // no test pulls the server's plug
+	}
 	address.RawQuery = query.Encode()
 	return address.String()
 }

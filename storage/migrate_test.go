@@ -1,0 +1,168 @@
+package storage_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"postern/storage"
+	"postern/storage/storagetest"
+)
+
+func TestManyProcessesMigrateAtOnce(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		won := race(t, 8, func(i int) (bool, error) {
+			if i%2 == 0 {
+				s, err := storage.Open(t.Context(), url, storage.Options{Migrate: true})
+				if err != nil {
+					return false, err
+				}
+				return true, errors.Join(s.RaiseVersion(t.Context(), "n"), s.Close())
+			}
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), childVariable+"="+url, "STORAGE_TEST_ONCE=1")
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Logf("%s", out)
+			}
+			return true, err
+		})
+		same(t, "opened", won, 8)
+		s := storagetest.Open(t, url, storage.Options{})
+		got, err := s.Versions(t.Context())
+		must(t, err)
+		same(t, "versions", got, map[string]int64{"n": 4})
+		n, err := s.Int(t.Context(), `SELECT COUNT(*) FROM migrations WHERE version_id = 1`)
+		must(t, err)
+		same(t, "applied", n, 1)
+	})
+}
+
+func TestI22_ACommandChecksTheSchemaWithoutMigrating(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		refused := func(o storage.Options, words ...string) {
+			t.Helper()
+			s, err := storage.Open(t.Context(), url, o)
+			if err == nil {
+				s.Close()
+				t.Error("it was opened")
+				return
+			}
+			wantErr(t, err, storage.ErrSchema)
+			for _, word := range words {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%q does not say %q", err, word)
+				}
+			}
+		}
+		refused(storage.Options{}, "`postern migrate up`")
+		if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+			if _, err := os.Stat(path); err == nil {
+				t.Error("a file was made")
+			}
+		}
+		s := storagetest.Open(t, url, storage.Options{})
+		checked, err := storage.Open(t.Context(), url, storage.Options{})
+		must(t, err)
+		must(t, checked.Close())
+
+		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 2`))
+		refused(storage.Options{}, "version 1", "needs 2", "`postern migrate up`")
+		must(t, s.Exec(t.Context(), `INSERT INTO migrations (version_id, is_applied) VALUES (99, ?)`, true))
+		refused(storage.Options{}, "version 99", "knows 2")
+		refused(storage.Options{Migrate: true}, "version 99", "knows 2")
+	})
+}
+
+func TestMigrationsAreListedAndApplied(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		names := func(list []storage.Migration) (names []string, applied int) {
+			for _, m := range list {
+				names = append(names, m.Name)
+				if m.AppliedAt != nil {
+					applied++
+				}
+			}
+			return names, applied
+		}
+		want := []string{"initial", "tune"}
+		if strings.HasPrefix(url, "postgres") {
+			list, err := storage.Migrations(t.Context(), url)
+			must(t, err)
+			got, applied := names(list)
+			same(t, "before", got, want)
+			same(t, "applied before", applied, 0)
+		} else {
+			_, err := storage.Migrations(t.Context(), url)
+			wantErr(t, err, storage.ErrSchema)
+		}
+		for _, want := range [][]string{want, nil} {
+			done, err := storage.Up(t.Context(), url)
+			must(t, err)
+			got, _ := names(done)
+			same(t, "up", got, want)
+		}
+		list, err := storage.Migrations(t.Context(), url)
+		must(t, err)
+		got, applied := names(list)
+		same(t, "after", got, want)
+		same(t, "applied after", applied, 2)
+	})
+}
+
+func TestI22_AFileOfAnotherUserIsRefused(t *testing.T) {
+	path := "/etc/passwd" // root's, whom others must not write as
+	if os.Geteuid() == 0 {
+		path = strings.TrimPrefix(storagetest.SQLite(t), "sqlite:")
+		storagetest.Open(t, "sqlite:"+path, storage.Options{})
+		const nobody = 65534
+		must(t, os.Chown(path, nobody, nobody))
+		defer os.Chown(path, 0, 0)
+	}
+	for _, o := range []storage.Options{{}, {Migrate: true}} {
+		s, err := storage.Open(t.Context(), "sqlite:"+path, o)
+		if err == nil {
+			s.Close()
+			t.Error("it was opened")
+		} else if !strings.Contains(err.Error(), "belongs to the user") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestI22_NobodyElseCanReadTheFile(t *testing.T) {
+	url := storagetest.SQLite(t)
+	s := storagetest.Open(t, url, storage.Options{})
+	addUser(t, s, "ada")
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+		info, err := os.Stat(strings.TrimPrefix(url, "sqlite:") + suffix)
+		must(t, err)
+		same(t, "mode of the file"+suffix, info.Mode().Perm(), os.FileMode(0o600))
+	}
+}
+
+func TestSQLiteIsDurableAndKeepsItsReferences(t *testing.T) {
+	s := openSQLite(t)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "query_only": "1"} {
+		var got string
+		must(t, s.Row(t.Context(), `PRAGMA `+pragma, &got))
+		same(t, pragma, got, want)
+	}
+}
+
+func TestTwoProcessesWriteToOneFile(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		a, b := storagetest.Open(t, url, storage.Options{}), storagetest.Open(t, url, storage.Options{})
+		race(t, 32, func(i int) (bool, error) {
+			if i%2 == 0 {
+				return true, a.RaiseVersion(t.Context(), "n")
+			}
+			return true, b.RaiseVersion(t.Context(), "n")
+		})
+		got, err := a.Versions(t.Context())
+		must(t, err)
+		same(t, "versions", got, map[string]int64{"n": 32})
+	})
+}
