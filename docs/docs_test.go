@@ -28,8 +28,8 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// files are those with that extension, but of what npm installed.
-func files(t *testing.T, extension string) []string {
+// files are those whose names end so, but of what npm installed.
+func files(t *testing.T, ending string) []string {
 	t.Helper()
 	var found []string
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
@@ -39,7 +39,7 @@ func files(t *testing.T, extension string) []string {
 		if d.IsDir() && (d.Name() == "node_modules" || (name != "." && strings.HasPrefix(d.Name(), "."))) {
 			return fs.SkipDir
 		}
-		if !d.IsDir() && path.Ext(name) == extension {
+		if !d.IsDir() && strings.HasSuffix(name, ending) {
 			found = append(found, name)
 		}
 		return nil
