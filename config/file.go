@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -109,7 +111,7 @@ func (l *loader) readNode(path string, node ast.Node, seen map[string]value) {
 	switch n := node.(type) {
 	case *ast.MappingNode:
 		if path != "" && !sections()[path] {
-			l.find(Problem{Code: "CFG-006", Key: path, Place: l.place(firstToken(n)), Reason: "a section stands where a value is expected",
+			l.find(Problem{Code: "CFG-006", Key: path, Place: l.misplaced(path, firstToken(n), n), Reason: "a section stands where a value is expected",
 				Remedy: fmt.Sprintf("Write %s as %s.", path, typeOf(path))})
 			return
 		}
@@ -124,14 +126,20 @@ func (l *loader) readNode(path string, node ast.Node, seen map[string]value) {
 			return
 		}
 		if _, known := FindKey(path); !known {
-			v := l.readValue(path, node)
-			l.find(Problem{Code: "CFG-006", Key: path, Place: v.place, Value: quoted(v.text), Reason: "stands where a section is expected",
+			v, shown := l.readValue(path, node), quoted
+			if holdsSecret(path) { // `database: postgres://…` has a password in it
+				shown = masked
+			}
+			l.find(Problem{Code: "CFG-006", Key: path, Place: l.misplaced(path, node.GetToken(), node), Value: shown(v.text), Reason: "stands where a section is expected",
 				Remedy: fmt.Sprintf("Write its keys below it: %s and the others.", Under(path)[0].Path)})
 			return
 		}
 		l.keep(path, l.readValue(path, node), seen)
 	}
 }
+
+// plainName is what a key could be that somebody mistyped.
+var plainName = regexp.MustCompile(`^[A-Za-z_.-]{1,40}$`)
 
 func firstToken(n *ast.MappingNode) *token.Token {
 	if len(n.Values) > 0 {
@@ -153,6 +161,12 @@ func (l *loader) readEntry(section string, entry *ast.MappingValueNode, seen map
 	}
 	path := join(section, t.Value)
 	if _, known := FindKey(path); !known && !sections()[path] {
+		if maySecret(path, Suggest(path)) {
+			l.conceal(entry.Value)
+		}
+		if holdsSecret(section) && section != "" && !plainName.MatchString(t.Value) {
+			path = join(section, "…") // the secret stands where its key belongs
+		}
 		l.unknownKey(path, l.place(t))
 		return
 	}
@@ -208,7 +222,43 @@ func (l *loader) hide(v *value, k Key) {
 	}
 }
 
+// misplaced is the place of what stands at path and cannot be read as a value, without its text
+// where a secret belongs there.
+func (l *loader) misplaced(path string, t *token.Token, node ast.Node) Place {
+	at := l.place(t)
+	if holdsSecret(path) {
+		l.conceal(node)
+		at.source = keyPart(at.source)
+	}
+	return at
+}
+
+// holdsSecret tells whether the key of that path is secret, or one below it.
+func holdsSecret(path string) bool {
+	return slices.ContainsFunc(Under(path), func(k Key) bool { return k.Secret != "" })
+}
+
+// conceal notes every text below node as a secret, for other messages that show its line.
+func (l *loader) conceal(node ast.Node) {
+	ast.Walk(concealer{l.hidden}, node)
+}
+
+type concealer struct{ hidden hidden }
+
+// Visit implements ast.Visitor.
+func (c concealer) Visit(node ast.Node) ast.Visitor {
+	if _, scalar := node.(ast.ScalarNode); scalar {
+		if text := node.GetToken().Value; text != "" {
+			c.hidden[text] = strings.Repeat("*", utf8.RuneCountInString(text))
+		}
+	}
+	return c
+}
+
 func (l *loader) plainYAML(path string, node ast.Node, reason string) {
+	if path == "" || holdsSecret(path) {
+		l.conceal(node)
+	}
 	at := l.place(node.GetToken())
 	at.source = keyPart(at.source)
 	l.unread = l.unread || path == ""

@@ -179,6 +179,19 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		"database password in a query":  "database:\n  url: mysql://h/d?password=" + password + "\n",
 		"all on one line":               "{secrets: {keys: [\"" + key + "\"]}, database: {url: \"postgres://u:" + password + "@h/d\"}, log: {level: loud}}\n",
 		"misspelled url beside another": "database:\n  uri: postgres://u:" + password + "@h/d\n",
+		"url in place of the section":   "database: postgres://u:" + password + "@h/d\n",
+		"url in a list":                 "database: [\"postgres://u:" + password + "@h/d\"]\n",
+		"url below itself":              "database:\n  url:\n    value: postgres://u:" + password + "@h/d\n",
+		"url as a key":                  "database: {\"postgres://u:" + password + "@h/d\"}\n",
+		"key in place of the section":   "secrets: " + key + "\n",
+		"key below the section":         "secrets:\n  " + key + "\n",
+		"key with a name":               "secrets:\n  keys:\n    first: " + key + "\n",
+		"key as a key":                  "secrets: {\"" + key + "\": 1}\n",
+		"misspelled beside a problem":   "{secrts: {keys: [\"" + key + "\"]}, databse: {url: \"postgres://u:" + password + "@h/d\"}, log: {level: loud}}\n",
+		"section beside a problem":      "{log: {level: loud}, database: \"postgres://u:" + password + "@h/d\"}\n",
+		"a tag beside a problem":        "{log: {level: loud}, secrets: {keys: !!str \"" + key + "\"}}\n",
+		"content in place of a path":    "tls:\n  cert: cert.pem\n  key: |\n    first line\n    " + key + "\n",
+		"password parameter of others":  "database: {url: \"mysql://h/d?passwd=" + password + "\"}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, map[string]string{"postern.yaml": file})

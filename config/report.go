@@ -37,7 +37,7 @@ func (s *Loaded) valueOf(k Key) string {
 	switch {
 	case text == "":
 		return ""
-	case k.Secret == "whole":
+	case k.Secret == "whole", strings.Contains(text, "\n"): // see Key.shown
 		return "****"
 	case k.Secret == "password":
 		return strings.Trim(withoutPassword(text), `"`)

@@ -162,6 +162,8 @@ func formatList(texts []string) string {
 func (k Key) shown(text string) string {
 	reference := strings.HasPrefix(text, "file:") || strings.HasPrefix(text, "env:")
 	switch {
+	case strings.Contains(text, "\n"):
+		return masked(text) // what a file holds in place of its path: a private key, perhaps
 	case reference || k.Secret == "": // where a secret is, is none
 		return quoted(text)
 	case k.Secret == "whole":
@@ -198,7 +200,7 @@ func withoutPassword(text string) string {
 	}
 	query := u.Query()
 	for name := range query {
-		if strings.Contains(name, "password") {
+		if strings.Contains(name, "pass") {
 			query.Set(name, "****")
 		}
 	}

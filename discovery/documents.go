@@ -27,13 +27,17 @@ type Documents struct {
 	latest   atomic.Pointer[document] // of the keys
 }
 
-// A document is one answer, made once.
+// A document is one answer, made once. The values of its header fields are shared by all requests,
+// which nobody changes in place.
 type document struct {
 	body    []byte
-	length  string
 	tag     string // ETag
-	caching string
+	etag    []string
+	caching []string
+	length  []string
 }
+
+var typeJSON = []string{"application/json"}
 
 // New returns the documents for c. keys returns the JWKS document, the same slice as long as it
 // does not change.
@@ -47,9 +51,9 @@ func New(c oauth.Capabilities, keys func() ([]byte, error)) (*Documents, error) 
 
 func newDocument(body []byte, caching string) *document {
 	hash := sha256.Sum256(body)
+	tag := `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`
 	return &document{
-		body: body, length: strconv.Itoa(len(body)), caching: caching,
-		tag: `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`,
+		body: body, tag: tag, etag: []string{tag}, caching: []string{caching}, length: []string{strconv.Itoa(len(body))},
 	}
 }
 
@@ -94,14 +98,14 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	h.Set("ETag", d.tag)
-	h.Set("Cache-Control", d.caching)
+	h["Etag"] = d.etag
+	h["Cache-Control"] = d.caching
 	if d.isKnown(r.Header["If-None-Match"]) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", d.length)
+	h["Content-Type"] = typeJSON
+	h["Content-Length"] = d.length
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodGet {
 		w.Write(d.body)

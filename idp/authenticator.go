@@ -118,12 +118,12 @@ func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new st
 // login, so that whoever found an open session cannot try passwords there.
 func (p *Provider) confirmPassword(ctx context.Context, v *Visit, current string) error {
 	started := p.clock()
-	_, password, err := p.credentials(ctx, v.User.UsernameKey)
-	if err != nil {
-		return err
+	password, err := p.store.Password(ctx, v.User.ID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return stored("find a password", err)
 	}
 	permit, err := p.guard.Reserve(ctx, guard.Request{
-		Failure: actionLoginFailed, Address: VisitorFrom(ctx).Address,
+		Attempt: actionLogin, Failure: actionLoginFailed, Address: VisitorFrom(ctx).Address,
 		Key: accountKey(v.User, ""), User: v.User.ID.String(),
 	})
 	if err != nil {
@@ -199,11 +199,13 @@ func (p *Provider) verifyPassword(ctx context.Context, permit *guard.Permit, s s
 	if !p.hasher.Outdated(hash) {
 		return right, "", nil
 	}
+	// Where this one finds no place the password was verified all the same: a right one needs no new
+	// hash today, and an error would give a wrong one's reservation back, a guess that costs nothing.
 	rehashed, err = p.hasher.Hash(ctx, prepared)
-	if err != nil && !right {
-		return false, "", hashing("hash beside a password of other parameters", err)
+	if err != nil {
+		p.log.WarnContext(ctx, "hash beside a password of other parameters", "error", err)
 	}
-	return right, rehashed, nil // one that is right needs no new hash today
+	return right, rehashed, nil
 }
 
 // dummies are the schemes of the stored passwords, by which the cost of names without a password

@@ -10,15 +10,15 @@ import (
 
 // A ClaimsRequest is the claims parameter (OpenID Connect Core 1.0 §5.5).
 type ClaimsRequest struct {
-	IDToken  map[string]*ClaimRequest `json:"id_token"`
-	UserInfo map[string]*ClaimRequest `json:"userinfo"`
+	IDToken  map[string]*ClaimRequest `json:"id_token,omitempty"`
+	UserInfo map[string]*ClaimRequest `json:"userinfo,omitempty"`
 }
 
 // A ClaimRequest is how one claim is asked for; nil means "in the default manner".
 type ClaimRequest struct {
 	Essential bool  `json:"essential,omitempty"`
 	Value     any   `json:"value,omitempty"`
-	Values    []any `json:"values,omitempty"`
+	Values    []any `json:"values,omitzero"` // an empty list allows none, nil allows any
 }
 
 // Limits of the claims parameter. Real ones ask for a dozen claims; the standard names twenty.
@@ -90,7 +90,7 @@ func parseClaim(raw json.RawMessage) (*ClaimRequest, error) {
 	}
 	if raw, ok := object["value"]; ok {
 		if err := json.Unmarshal(raw, &c.Value); err != nil {
-			return nil, err
+			return nil, errors.New("value has a number that is out of range") // all else was parsed before
 		}
 	}
 	if raw, ok := object["values"]; ok {
@@ -98,7 +98,7 @@ func parseClaim(raw json.RawMessage) (*ClaimRequest, error) {
 			return nil, errors.New("values is not an array")
 		}
 		if err := json.Unmarshal(raw, &c.Values); err != nil {
-			return nil, err
+			return nil, errors.New("values have a number that is out of range")
 		}
 		if len(c.Values) > maxValues {
 			return nil, fmt.Errorf("values has more than %d entries", maxValues)

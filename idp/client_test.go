@@ -119,6 +119,9 @@ func TestRedirectURIsAreExactSafeURLs(t *testing.T) {
 		"https://shop.example/a b":             {false, false},
 		"https://shop.example/\n":              {false, false},
 		"https://shop.example\\@evil.example":  {false, false},
+		"https://shоp.example/cb":              {false, false}, // о is Cyrillic
+		"https://xn--shp-1ed.example/cb":       {true, true},
+		"https://shop.example/zurück":          {false, false},
 		"/cb":                                  {false, false},
 		"shop.example/cb":                      {false, false},
 		"HTTPS://shop.example/cb":              {false, false},

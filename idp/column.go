@@ -27,6 +27,9 @@ func (l List) Column() (string, error) {
 
 // Scan reads a column.
 func (l *List) Scan(src any) error {
+	if b, ok := src.([]byte); ok { // as PostgreSQL's driver sends text
+		src = string(b)
+	}
 	if text, ok := src.(string); ok {
 		if list, ok := plainList(text); ok {
 			*l = list
@@ -37,7 +40,7 @@ func (l *List) Scan(src any) error {
 }
 
 // plainList reads a JSON array of strings in which nothing is escaped, as Column writes scopes:
-// each token request reads two of them, and the JSON decoder takes ten times as long.
+// each token request reads some of them, and the JSON decoder takes ten times as long.
 func plainList(text string) (List, bool) {
 	inside, ok := strings.CutPrefix(text, `["`)
 	if !ok || strings.Contains(text, `\`) {

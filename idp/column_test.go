@@ -30,3 +30,30 @@ func TestListsComeBackAsTheyWerePutIn(t *testing.T) {
 		}
 	}
 }
+
+func TestFactsComeBackAsTheyWerePutIn(t *testing.T) {
+	for _, facts := range []Facts{
+		{},
+		{RedirectURI: "https://rp.example/cb?a=b&c=\"d\"", RedirectSent: true, Challenge: "c", Nonce: "n\\\u2028\",\"", AuthTime: 1767316000,
+			ACR: ACRPassword, AMR: []string{"pwd", "otp"}, Claims: `{"userinfo":{"email":null}}`, AuthTimeAsked: true, RequestedAt: 1767316001},
+	} {
+		text, err := facts.Column()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, src := range []any{text, []byte(text)} {
+			got := Facts{Nonce: "what was there before"}
+			if err := got.Scan(src); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+			if !reflect.DeepEqual(got, facts) {
+				t.Errorf("%s: got %+v, want %+v", text, got, facts)
+			}
+		}
+	}
+	for _, text := range []string{`[]`, `["a"]`, `["","true","","","x","","","","true","0"]`, `{"u":"https://rp.example/cb"}`} {
+		if err := new(Facts).Scan(text); err == nil {
+			t.Errorf("%s was read", text)
+		}
+	}
+}

@@ -5,6 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -46,28 +49,54 @@ type Grant struct {
 	DeadAt     time.Time
 }
 
-// Facts are what the authorization fixed and no statement asks for; as a column a JSON object
-// with short names, since each token request reads it.
+// Facts are what the authorization fixed and no statement asks for. As a column they are a JSON
+// array of strings in this order: every request with a token reads it, and an object would take
+// ten times as long.
 type Facts struct {
-	RedirectURI string `json:"u,omitempty"`
+	RedirectURI string
 	// RedirectSent tells whether the request named it, so that the code's redemption must too.
-	RedirectSent bool     `json:"us,omitempty"`
-	Challenge    string   `json:"c,omitempty"` // PKCE, S256
-	Nonce        string   `json:"n,omitempty"`
-	AuthTime     int64    `json:"t,omitempty"` // seconds since 1970
-	ACR          string   `json:"a,omitempty"`
-	AMR          []string `json:"m,omitempty"`
-	Claims       string   `json:"cl,omitempty"` // the claims parameter, JSON as it was sent
+	RedirectSent bool
+	Challenge    string // PKCE, S256
+	Nonce        string
+	AuthTime     int64 // seconds since 1970
+	ACR          string
+	AMR          []string // RFC 8176: none has a space
+	Claims       string   // the claims parameter of the canonical form, JSON
 	// AuthTimeAsked tells whether the ID token must have auth_time.
-	AuthTimeAsked bool  `json:"ta,omitempty"`
-	RequestedAt   int64 `json:"r,omitempty"` // seconds since 1970
+	AuthTimeAsked bool
+	RequestedAt   int64 // seconds since 1970
 }
 
+const factCount = 10
+
 // Column implements Column.
-func (f Facts) Column() (string, error) { return columnOf(f) }
+func (f Facts) Column() (string, error) {
+	return List{
+		f.RedirectURI, strconv.FormatBool(f.RedirectSent), f.Challenge, f.Nonce, strconv.FormatInt(f.AuthTime, 10),
+		f.ACR, strings.Join(f.AMR, " "), f.Claims, strconv.FormatBool(f.AuthTimeAsked), strconv.FormatInt(f.RequestedAt, 10),
+	}.Column()
+}
 
 // Scan reads a column.
-func (f *Facts) Scan(src any) error { return scanColumn(f, src) }
+func (f *Facts) Scan(src any) error {
+	var facts List
+	if err := facts.Scan(src); err != nil {
+		return err
+	}
+	if len(facts) != factCount {
+		return fmt.Errorf("scan facts: %d, want %d", len(facts), factCount)
+	}
+	authTime, err1 := strconv.ParseInt(facts[4], 10, 64)
+	requestedAt, err2 := strconv.ParseInt(facts[9], 10, 64)
+	*f = Facts{
+		RedirectURI: facts[0], RedirectSent: facts[1] == "true", Challenge: facts[2], Nonce: facts[3], AuthTime: authTime,
+		ACR: facts[5], Claims: facts[7], AuthTimeAsked: facts[8] == "true", RequestedAt: requestedAt,
+	}
+	if facts[6] != "" {
+		f.AMR = strings.Split(facts[6], " ")
+	}
+	return errors.Join(err1, err2)
+}
 
 // A Redemption of a refresh token, as rt_recent remembers it.
 type Redemption struct {
@@ -126,9 +155,13 @@ type GrantStore interface {
 	// AddGrant returns ErrConflict where DeedNonce is taken.
 	AddGrant(ctx context.Context, g Grant) error
 	// Grant finds a grant by its ID, in one statement with all that it rests on; withUser adds the
-	// whole user. denyKeys are those whose row denies the token that was shown. It returns
-	// ErrNotFound where there is no row.
-	Grant(ctx context.Context, id ID, denyKeys [][]byte, withUser bool) (GrantVisit, error)
+	// whole user. It returns ErrNotFound where there is no row, or no user where one is asked for.
+	Grant(ctx context.Context, id ID, withUser bool) (GrantVisit, error)
+	// AccessGrant is Grant for an access token, and tells whether one of denyKeys, at most two, has
+	// a row. It fills only what access tokens need: of the grant ID, ClientID, UserID,
+	// SessionBound, Scopes, Audience, Facts, Epoch, ConsentVersion and RevokedAt; of the user ID,
+	// Status, Epoch and what claims tell: Username, Email, EmailVerified, Profile, UpdatedAt.
+	AccessGrant(ctx context.Context, id ID, denyKeys [][]byte, withUser bool) (GrantVisit, error)
 	// RedeemCode writes CodeUsedAt, CodeUsedBy, the refresh fields and DeadAt of g, where the code
 	// is unused and the grant not revoked. Zero rows with our own CodeUsedBy count as done (I-9).
 	RedeemCode(ctx context.Context, g Grant) (bool, error)
@@ -202,13 +235,16 @@ func (p *Provider) addGrant(ctx context.Context, g Grant, in *Interaction) error
 }
 
 // Grant finds the grant of a token, with the user where it is asked for: one SELECT. shown is the
-// token's text. It judges nothing; ErrNotFound where there is none.
+// token's text. It judges nothing; ErrNotFound where there is none. For an access token it fills
+// only what GrantStore.AccessGrant says.
 func (p *Provider) Grant(ctx context.Context, t Token, shown string, withUser bool) (*GrantVisit, error) {
-	var denied [][]byte
-	if t.Kind == AccessToken { // codes and refresh tokens die with their grant
-		denied = t.DenyKeys(shown)
+	var v GrantVisit
+	var err error
+	if t.Kind == AccessToken {
+		v, err = p.store.AccessGrant(ctx, t.Grant, t.DenyKeys(shown), withUser)
+	} else { // codes and refresh tokens die with their grant
+		v, err = p.store.Grant(ctx, t.Grant, withUser)
 	}
-	v, err := p.store.Grant(ctx, t.Grant, denied, withUser)
 	if err != nil {
 		return nil, stored("find a grant", err)
 	}

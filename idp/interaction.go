@@ -3,6 +3,7 @@ package idp
 import (
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -103,11 +104,13 @@ type Policy struct {
 	// NoConsent clients are asked for consent only where they demand it by prompt=consent:
 	// first-party ones and our own pages.
 	NoConsent bool
+	// Public clients have no secret, so that only their redirect URI can prove who they are.
+	Public bool
 }
 
 // PolicyFor is the policy for a client; nil stands for our own pages.
 func (p *Provider) PolicyFor(c *Client) Policy {
-	return Policy{NoConsent: c == nil || c.Metadata.FirstParty}
+	return Policy{NoConsent: c == nil || c.Metadata.FirstParty, Public: c != nil && c.Public()}
 }
 
 type rule struct {
@@ -161,7 +164,13 @@ var rules = []rule{
 	{Need{StepConsent, "prompt=consent", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
 		// Asked for, it is shown to users of first-party clients, too: OpenID Connect Core 1.0
 		// §3.1.2.1.
-		return in.prompts("consent") && (v.Consent == nil || in.Doer != v.User.ID || in.Consented != v.Consent.Version)
+		return in.prompts("consent") && !in.consentedBy(v)
+	}},
+	// RFC 8252 §8.6: any program on the End-User's device can send the request of a client without
+	// a secret and listen for the answer, so that what was allowed before may not have been allowed
+	// to this one. Only an https redirect URI is a proof, since it leads to its owner.
+	{Need{StepConsent, "a client that cannot prove who it is", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return p.Public && !p.NoConsent && !strings.HasPrefix(in.Request.RedirectURI, "https://") && !in.consentedBy(v)
 	}},
 	{Need{StepConsent, "grant does not cover the request", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
 		return !p.NoConsent && !v.Consent.Covers(in.Request.Scopes, in.Request.Claims.Names())
@@ -179,6 +188,11 @@ func NextStep(in *Interaction, v *Visit, p Policy, _ time.Time) Need {
 		}
 	}
 	return Need{}
+}
+
+// consentedBy tells whether the consent of v on record was given in in, by the user of v.
+func (in *Interaction) consentedBy(v *Visit) bool {
+	return v.Consent != nil && in.Doer == v.User.ID && in.Consented == v.Consent.Version
 }
 
 // prompts tells whether the request has the prompt value p.

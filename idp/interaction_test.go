@@ -58,6 +58,12 @@ func TestI5_EachNeedIsMetByADeedOfThisInteraction(t *testing.T) {
 	hinted := ask()
 	hinted.Subject = bob
 	firstParty := idp.Policy{NoConsent: true}
+	public := idp.Policy{Public: true}
+	at := func(uri string, prompts ...string) idp.Request {
+		r := ask(prompts...)
+		r.RedirectURI = uri
+		return r
+	}
 	type in = idp.Interaction
 	for name, c := range map[string]struct {
 		in     idp.Interaction
@@ -108,6 +114,13 @@ func TestI5_EachNeedIsMetByADeedOfThisInteraction(t *testing.T) {
 		"prompt=consent, alice's version is 4":   {in{Request: ask("consent"), Consented: 4, Doer: alice, Chosen: bobSession}, bobs, idp.Policy{}, idp.StepConsent, "consent_required"},
 		"prompt=consent of a first-party client": {in{Request: ask("consent")}, &never, firstParty, idp.StepConsent, "consent_required"},
 		"the same, allowed here":                 {in{Request: ask("consent"), Consented: 4, Doer: alice}, old, firstParty, idp.NoStep, ""},
+		"public on loopback, allowed before":     {in{Request: at("http://127.0.0.1:4/")}, old, public, idp.StepConsent, "consent_required"},
+		"public on loopback, prompt=none":        {in{Request: at("http://[::1]:4/", "none")}, old, public, idp.StepConsent, "consent_required"},
+		"public on loopback, allowed here":       {in{Request: at("http://127.0.0.1:4/"), Consented: 4, Doer: alice}, old, public, idp.NoStep, ""},
+		"public, a scheme of its own":            {in{Request: at("com.example.app:/cb")}, old, public, idp.StepConsent, "consent_required"},
+		"public on https, allowed before":        {in{Request: at("https://rp.example/cb")}, old, public, idp.NoStep, ""},
+		"with a secret, on loopback":             {in{Request: at("http://127.0.0.1:4/")}, old, idp.Policy{}, idp.NoStep, ""},
+		"public on loopback, of the house":       {in{Request: at("http://127.0.0.1:4/")}, old, idp.Policy{Public: true, NoConsent: true}, idp.NoStep, ""},
 		"prompt=login consent, both to do":       {in{Request: ask("login", "consent")}, old, idp.Policy{}, idp.StepLogIn, "login_required"},
 		"prompt=login consent, one to do":        {in{Request: ask("login", "consent"), Authenticated: loginOfAlice, Doer: alice}, old, idp.Policy{}, idp.StepConsent, "consent_required"},
 	} {

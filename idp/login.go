@@ -114,8 +114,14 @@ func (p *Provider) failLogIn(ctx context.Context, in *Interaction, u User, right
 	return failure
 }
 
-// recordFailure records what a deed refused, in a Tx of its own.
+// recordWithin bounds the record of a failure whose sender left.
+const recordWithin = 5 * time.Second
+
+// recordFailure records what a deed refused, in a Tx of its own. It ignores that ctx is cancelled,
+// so that nobody hides a guess by closing the connection.
 func (p *Provider) recordFailure(ctx context.Context, e Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
 	return p.store.Tx(ctx, func(ctx context.Context) error { return p.record(ctx, e) })
 }
 
@@ -124,7 +130,8 @@ const answerEvery = 100 * time.Millisecond
 func (p *Provider) answerLate(ctx context.Context, started time.Time) {
 	took := p.clock().Sub(started)
 	if early := took.Truncate(answerEvery) - took; early < 0 {
-		p.wait(ctx, early+answerEvery)
+		// Whoever closes their half of the connection can read the answer still: it is no earlier.
+		p.wait(context.WithoutCancel(ctx), early+answerEvery)
 	}
 }
 

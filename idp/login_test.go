@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -349,6 +350,65 @@ func TestI21_FailuresAnswerAtTheNextMultipleOf100Milliseconds(t *testing.T) {
 	if len(h.waits.list) != len(want) {
 		t.Error("a success waits")
 	}
+}
+
+// arming is a store that lets a hurried visitor count once the gate is passed, which takes a while.
+type arming struct {
+	idp.Store
+	visitor *hurried
+	clock   *clock
+}
+
+func (a *arming) ReserveSlots(ctx context.Context, slots []guard.Slot) (int, error) {
+	full, err := a.Store.ReserveSlots(ctx, slots)
+	a.visitor.waits = 0
+	a.clock.turn(30 * time.Millisecond)
+	return full, err
+}
+
+// A hurried visitor is a request whose sender leaves as the second hash begins to wait, which asks
+// for its deadline.
+type hurried struct {
+	context.Context
+	leave context.CancelFunc
+	waits int
+}
+
+func (v *hurried) Deadline() (time.Time, bool) {
+	if v.waits++; v.waits == 2 {
+		v.leave()
+	}
+	return v.Context.Deadline()
+}
+
+func TestI15_WhoLeavesOnceThePasswordWasVerifiedHasFailed(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		h := open(t, s)
+		h.addUser(t, "alice")
+		h.cfg.Password.Argon2.Time = 2
+		for range 5 {
+			ctx, leave := context.WithCancel(from(t, "192.0.2.1", idp.SessionToken{}))
+			visitor := &hurried{Context: ctx, leave: leave}
+			h.store = &arming{s, visitor, h.clock}
+			h.reopen(t)
+			if _, err := h.LogIn(visitor, &idp.Interaction{}, idp.LogIn{Identifier: "alice", Password: "wrong password"}); err == nil || ctx.Err() == nil {
+				t.Fatalf("got %v, and the visitor left: %v", err, ctx.Err())
+			}
+		}
+		events, err := h.Events(t.Context(), idp.ID{}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := h.waits.list, slices.Repeat([]time.Duration{70 * time.Millisecond}, 5); !slices.Equal(got, want) {
+			t.Errorf("the answers waited %v, want %v", got, want)
+		}
+		failures := slices.DeleteFunc(events, func(e idp.Event) bool { return e.Kind != "user.sign_in_failed" })
+		if len(failures) != 5 {
+			t.Errorf("got %d events of failures, want 5", len(failures))
+		}
+		_, err = h.tryLogIn(t, "192.0.2.9", "alice", alicePassword)
+		wantError(t, err, idp.Throttled, "throttled", "")
+	})
 }
 
 func TestAPasswordOfOldParametersIsHashedAnewAtLogin(t *testing.T) {

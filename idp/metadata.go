@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"postern/idp/secret"
@@ -170,6 +171,9 @@ func (m *Metadata) refuseRedirectURI(uri string) string {
 		return "is no URL; wildcards are none either"
 	case !absolute || !schemePattern.MatchString(scheme):
 		return "is not absolute: begin it with https:// in small letters"
+	case strings.ContainsFunc(uri, func(r rune) bool { return r > unicode.MaxASCII }):
+		// RFC 3986 §2, and consent shows the host: a letter of another alphabet passes for ours.
+		return "is not ASCII: write a host's xn-- form, and % escapes elsewhere"
 	case strings.Contains(uri, "#"):
 		return "has a fragment"
 	case u.User != nil:

@@ -62,8 +62,10 @@ func invalid(code, field string, args map[string]any) *Error {
 }
 
 func checkUsername(name string) error {
+	_, notID := ParseID(name)
 	switch {
-	case !usernamePattern.MatchString(name):
+	case !usernamePattern.MatchString(name),
+		notID == nil: // whoever names a user by ID must not meet another one
 		return invalid("username_invalid", "username", nil)
 	case len(name) < minUsername:
 		return invalid("username_too_short", "username", map[string]any{"min": minUsername})

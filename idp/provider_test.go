@@ -45,7 +45,10 @@ type waits struct {
 	list []time.Duration
 }
 
-func (w *waits) wait(_ context.Context, d time.Duration) {
+func (w *waits) wait(ctx context.Context, d time.Duration) {
+	if ctx.Err() != nil {
+		return // as the timer does
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.list = append(w.list, d)

@@ -164,7 +164,7 @@ func (p *Provider) Refresh(ctx context.Context, v *GrantVisit, shown int64, send
 	if err != nil || !o.moved {
 		return o.grant, o.verdict, err
 	}
-	again, err := p.store.Grant(ctx, v.Grant.ID, nil, false)
+	again, err := p.store.Grant(ctx, v.Grant.ID, false)
 	if errors.Is(err, ErrNotFound) {
 		return Grant{}, o.verdict, errInvalidGrant
 	}

@@ -1,6 +1,7 @@
 package idp_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -170,6 +171,33 @@ func TestClaimsOfAWrongShapeAreRefused(t *testing.T) {
 				t.Errorf("got %+v, want an error", got)
 			}
 		})
+	}
+}
+
+func TestErrorsOfTheClaimsParameterQuoteNothing(t *testing.T) {
+	for _, text := range []string{
+		`{"id_token":{"sub":{"value":1e99999}}}`, `{"id_token":{"acr":{"values":[1e99999]}}}`, `{"id_token":{"acr":{"value":{"a":1e99999}}}}`,
+	} {
+		if _, err := idp.ParseClaims(text); err == nil || strings.Contains(err.Error(), "99999") {
+			t.Errorf("%s: got %v, want an error that quotes nothing", text, err)
+		}
+	}
+}
+
+// TestClaimsAreWrittenAsTheyAreRead holds that nothing of meaning is lost: an empty list of values
+// allows none, while no list allows all.
+func TestClaimsAreWrittenAsTheyAreRead(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `{"id_token":{"acr":{"essential":true,"values":[]},"sub":{"value":false}}}`,
+		`{"userinfo":{"email":null,"name":{"essential":true}}}`, `{"id_token":{"acr":{"values":["a",1,null]}}}`,
+	} {
+		c, err := idp.ParseClaims(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(c); err != nil || string(got) != text {
+			t.Errorf("got %s, %v, want %s", got, err, text)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/config"
 	"postern/idp"
 	"postern/storage"
 	"postern/storage/storagetest"
@@ -223,6 +224,25 @@ func TestChangingThePasswordNeedsTheCurrentOne(t *testing.T) {
 			t.Error("a failed change ended the session")
 		}
 	})
+}
+
+func TestChangesOfAPasswordAreLimitedByAddressWhateverComesOfThem(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		h.addUser(t, "alice")
+		here := h.logIn(t, "alice", idp.SessionToken{})
+		v, err := h.Visit(t.Context(), here.Token, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		change := func(current string) error { // each one costs a hash
+			_, err := h.ChangePassword(from(t, "203.0.113.7", here.Token), v, current, "short")
+			return err
+		}
+		for range 3 {
+			wantError(t, change(alicePassword), idp.Invalid, "password_too_short", "new_password")
+		}
+		wantError(t, change(alicePassword), idp.Throttled, "throttled", "")
+	}, func(c *config.Config) { c.RateLimits.Login = "3/m/ip" })
 }
 
 func TestI2_AStaleVisitChangesNoPassword(t *testing.T) {

@@ -69,6 +69,7 @@ func TestANewUserIsChecked(t *testing.T) {
 		"no username":                    {func(n *idp.NewUser) { n.Username = "" }, "username_invalid", "username"},
 		"a username with an @":           {func(n *idp.NewUser) { n.Username = "alice@example.com" }, "username_invalid", "username"},
 		"a username of another alphabet": {func(n *idp.NewUser) { n.Username = "аlice" }, "username_invalid", "username"},
+		"a username like an ID":          {func(n *idp.NewUser) { n.Username = "0190b6a0-0000-4000-8000-00000000000A" }, "username_invalid", "username"},
 		"a username with a line feed":    {func(n *idp.NewUser) { n.Username = "alice\n" }, "username_invalid", "username"},
 		"a short username":               {func(n *idp.NewUser) { n.Username = "al" }, "username_too_short", "username"},
 		"a long username":                {func(n *idp.NewUser) { n.Username = strings.Repeat("a", 65) }, "username_too_long", "username"},
@@ -160,7 +161,7 @@ func (h *house) addGrant(t testing.TB, s idp.SignedIn, bound bool) idp.ID {
 
 func (h *house) grantAlive(t testing.TB, id idp.ID) bool {
 	t.Helper()
-	v, err := h.store.Grant(t.Context(), id, nil, false)
+	v, err := h.store.Grant(t.Context(), id, false)
 	if err != nil {
 		t.Fatalf("find grant: %v", err)
 	}

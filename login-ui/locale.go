@@ -88,11 +88,18 @@ func (c *catalogue) add(tag language.Tag) {
 	c.locales[l.Tag] = l
 }
 
+// maxWish is how many bytes a list of languages may have, several times what browsers send: to read
+// a header full of them takes milliseconds, at no cost to whoever sends it.
+const maxWish = 1 << 10
+
 // match returns the language that fits the wishes best, in the order of preference, and whether
 // any of them fits at all. Each wish may be a list as Accept-Language has it.
 func (c *catalogue) match(wishes ...string) (*locale, bool) {
 	var tags []language.Tag
 	for _, wish := range wishes {
+		if len(wish) > maxWish {
+			continue
+		}
 		// A wish that cannot be read is none.
 		list, _, _ := language.ParseAcceptLanguage(wish)
 		tags = append(tags, list...)

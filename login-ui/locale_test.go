@@ -3,6 +3,7 @@ package loginui
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,6 +27,7 @@ func TestLanguageIsNegotiated(t *testing.T) {
 		{name: "the cookie before the browser's", cookie: "de.1", accept: "en", want: "de", wantInteraction: "de"},
 		{name: "a cookie of a language that we do not speak", cookie: "fr.1", accept: "de", want: "de", wantInteraction: "de"},
 		{name: "a cookie that somebody else wrote", cookie: "de", accept: "en", want: "de", wantInteraction: "de"},
+		{name: "more languages than a browser has", accept: strings.Repeat("de,", 400), want: "en", wantInteraction: "en"},
 		{name: "ui_locales before a cookie from before", cookie: "en.1", wishes: []string{"fr", "de-CH"}, want: "en", wantInteraction: "de"},
 		{name: "ui_locales that we do not speak", cookie: "de.1", wishes: []string{"fr"}, want: "de", wantInteraction: "de"},
 		{name: "ui_locales that cannot be read", accept: "de", wishes: []string{"???", ""}, want: "de", wantInteraction: "de"},

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -160,7 +161,7 @@ func TestProblemPageTellsWhatWasSentAndNothingThatIsRegistered(t *testing.T) {
 	}
 }
 
-func TestFS14LoopbackPortIsFreeForNativeClientsAlone(t *testing.T) {
+func TestFS14_LoopbackPortIsFreeForNativeClientsAlone(t *testing.T) {
 	native := &idp.Client{Metadata: idp.Metadata{ApplicationType: "native", RedirectURIs: idp.List{
 		"http://127.0.0.1/cb", "http://[::1]:7000/cb", "https://127.0.0.1/tls", "com.example.app:/cb", "http://127.0.0.1/q?a=b",
 	}}}
@@ -573,6 +574,39 @@ func TestHintsForThePagesSurviveTheSeal(t *testing.T) {
 	}
 }
 
+// TestPagesSeeTheAgeThatTheClientRegistered: they know nothing but the sealed form, and would send
+// the browser back to the dispatcher, and the dispatcher to them, without end.
+func TestPagesSeeTheAgeThatTheClientRegistered(t *testing.T) {
+	h := oneHouse(t)
+	b := h.signedIn("alice")
+	h.now.turn(2 * time.Minute)
+	asked := h.request("aged")
+	asked.Set("max_age", "90")
+	huge := int64(1) << 40
+	h.change("lax", func(c *idp.Client) { c.Metadata.DefaultMaxAge = &huge })
+	for _, c := range []struct {
+		name, client string
+		form         url.Values
+		want         int64
+	}{
+		{"default_max_age", "aged", h.request("aged"), 60},
+		{"max_age in its place", "aged", asked, 90},
+		{"one beyond what a request may ask", "lax", h.request("lax"), math.MaxInt32},
+	} {
+		_, query := outcome(h, h.authorize(b, c.form))
+		in, err := h.p.Open(b.context(), query.Get("tx"))
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if age := in.Request.MaxAge; age == nil || *age != c.want {
+			t.Errorf("%s: the pages see the max_age %v, want %d", c.name, age, c.want)
+		}
+	}
+	if answer := h.walk(b, h.authorize(b, h.request("aged")), "alice"); answer.Get("code") == "" {
+		t.Errorf("got %v, want a code after signing in again", answer)
+	}
+}
+
 func TestResponseModeQueryMayBeNamed(t *testing.T) {
 	h := oneHouse(t)
 	form := h.request("first")
@@ -723,7 +757,7 @@ func TestSignInOfOurOwnEndsAtItsPath(t *testing.T) {
 	}
 }
 
-func TestFDIDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
+func TestFD_IDTokenHintNamesWhoMustBeSignedIn(t *testing.T) {
 	h := oneHouse(t)
 	got := h.tokensFor("first", "openid")
 	hint := got.text("id_token")

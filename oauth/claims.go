@@ -1,6 +1,10 @@
 package oauth
 
-import "postern/idp"
+import (
+	"slices"
+
+	"postern/idp"
+)
 
 // claimsOf are the claims that a scope asks for (OpenID Connect Core 1.0 §5.4).
 var claimsOf = map[string][]string{
@@ -59,7 +63,15 @@ func address(u *idp.User) any {
 	return u.Profile.Address
 }
 
-func isUserClaim(name string) bool { return userClaims[name] != nil }
+// mayLearn tells whether c may ask for a claim about an End-User: one that belongs to a scope that
+// c is registered for. The claims parameter is no way around that.
+func mayLearn(c *idp.Client, name string) bool {
+	return slices.ContainsFunc(c.Metadata.Scopes, func(scope string) bool { return slices.Contains(claimsOf[scope], name) })
+}
+
+// isJudged tells whether a claim of the authentication, asked for in the ID token, changes what is
+// done (OpenID Connect Core 1.0 §5.5.1).
+func isJudged(name string) bool { return name == "acr" || name == "auth_time" || name == "sub" }
 
 // putClaim adds a claim about u to claims, where there is something to claim.
 func putClaim(claims map[string]any, u *idp.User, name string) {

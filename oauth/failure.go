@@ -149,15 +149,22 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	}
 	h := w.Header()
 	noStore(h)
-	h.Set("Content-Type", "application/json")
+	h["Content-Type"] = typeJSON
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	w.Write(body)
 }
 
+// Header values that all answers share: a handler that sets another replaces them.
+var (
+	typeJSON  = []string{"application/json"}
+	notStored = []string{"no-store"}
+	notCached = []string{"no-cache"}
+)
+
 func noStore(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
+	h["Cache-Control"] = notStored
+	h["Pragma"] = notCached
 }
 
 // printable replaces what error_description must not have: it is %x20-21 / %x23-5B / %x5D-7E

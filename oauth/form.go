@@ -15,6 +15,7 @@ import (
 const (
 	maxBody      = 64 << 10
 	maxParameter = 16 << 10
+	maxNamed     = 64 // of a name in an error, which a header may repeat
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -54,19 +55,22 @@ func isForm(contentType string) bool {
 func checkForm(form url.Values) *failure {
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" {
-			return refuse("invalid_request", "The parameter "+name+" was sent more than once.")
+			return refuse("invalid_request", "The parameter "+cutName(name)+" was sent more than once.")
 		}
 		for _, value := range values {
 			if len(value) > maxParameter {
-				return refuse("invalid_request", "The parameter "+name+" is too long.")
+				return refuse("invalid_request", "The parameter "+cutName(name)+" is too long.")
 			}
 			if !isText(value) {
-				return refuse("invalid_request", "The parameter "+name+" is not valid UTF-8 text.")
+				return refuse("invalid_request", "The parameter "+cutName(name)+" is not valid UTF-8 text.")
 			}
 		}
 	}
 	return nil
 }
+
+// cutName is as much of a name that somebody sent as an error repeats.
+func cutName(name string) string { return name[:min(len(name), maxNamed)] }
 
 // isText tells whether s is UTF-8 without NUL, which PostgreSQL cannot keep.
 func isText(s string) bool {

@@ -140,13 +140,20 @@ func (f *faulty) failing(read bool) error {
 	return nil
 }
 
-func (f *faulty) Grant(ctx context.Context, id idp.ID, deny [][]byte, withUser bool) (idp.GrantVisit, error) {
+func (f *faulty) Grant(ctx context.Context, id idp.ID, withUser bool) (idp.GrantVisit, error) {
 	if err := f.failing(true); err != nil {
 		return idp.GrantVisit{}, err
 	}
-	visit, err := f.Store.Grant(ctx, id, deny, withUser)
+	visit, err := f.Store.Grant(ctx, id, withUser)
 	f.arrive()
 	return visit, err
+}
+
+func (f *faulty) AccessGrant(ctx context.Context, id idp.ID, deny [][]byte, withUser bool) (idp.GrantVisit, error) {
+	if err := f.failing(true); err != nil {
+		return idp.GrantVisit{}, err
+	}
+	return f.Store.AccessGrant(ctx, id, deny, withUser)
 }
 
 func (f *faulty) DeniedToken(ctx context.Context, key []byte) (bool, error) {

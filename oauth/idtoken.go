@@ -79,7 +79,7 @@ func (s *Server) addAsked(ctx context.Context, w *work, payload []byte) ([]byte,
 	}
 	var names []string
 	for name := range asked.IDToken {
-		if isUserClaim(name) {
+		if mayLearn(w.client, name) {
 			names = append(names, name)
 		}
 	}

@@ -50,7 +50,7 @@ func TestIntrospectionTellsTheOwner(t *testing.T) {
 	})
 }
 
-func TestFS11FHOtherClientsLearnNothing(t *testing.T) {
+func TestFS11_FH_OtherClientsLearnNothing(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		got := h.tokensFor("web", "openid offline_access")
 		machine := h.call(h.Token, "machine", url.Values{"grant_type": {"client_credentials"}})
@@ -146,7 +146,7 @@ func (h *house) securityVersion(clientID string) int64 {
 	return c.SecurityVersion
 }
 
-func TestFIOutageDoesNotTellThatTokensAreDead(t *testing.T) {
+func TestFI_OutageDoesNotTellThatTokensAreDead(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		got := h.tokensFor("web", "openid offline_access")
 		machine := h.call(h.Token, "machine", url.Values{"grant_type": {"client_credentials"}})

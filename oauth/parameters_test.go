@@ -88,6 +88,19 @@ func TestEveryParameterOfTheJSONEndpointsSpoilt(t *testing.T) {
 	h.want(h.call(h.Token, "web", refresh(tokens.text("refresh_token"))), http.StatusOK, "")
 }
 
+// TestNamesOfParametersAreCutInErrors: some of them stand in a header.
+func TestNamesOfParametersAreCutInErrors(t *testing.T) {
+	h := oneHouse(t)
+	form := url.Values{strings.Repeat("n", 20<<10): {"a", "a"}}
+	r := httptest.NewRequest(http.MethodPost, UserInfoPath, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", formType)
+	got := h.serve(h.UserInfo, r)
+	h.want(got, http.StatusBadRequest, "invalid_request")
+	if n := len(got.Header().Get("WWW-Authenticate")); n > 256 {
+		t.Errorf("WWW-Authenticate has %d bytes, want 256 at most", n)
+	}
+}
+
 func TestEveryParameterOfTheTokenEndpointMissing(t *testing.T) {
 	h := oneHouse(t)
 	tokens := h.tokensFor("web", "openid offline_access")
@@ -126,6 +139,7 @@ func FuzzAuthorize(f *testing.F) {
 	f.Add("client_id=lax&response_type=code&scope=api")
 	f.Add("tx=AAAA&client_id=web")
 	f.Add(h.request("first").Encode() + "&claims=%7B%22id_token%22%3A%7B%22sub%22%3Anull%7D%7D&prompt=none&max_age=0")
+	f.Add(h.request("first").Encode() + "&claims=%7B%22userinfo%22%3A%7B%22x%22%3Anull%2C%22name%22%3A%7B%22values%22%3A%5B1e20%5D%7D%7D%7D")
 	f.Add(h.request("web").Encode() + "&request=e30.e30.&id_token_hint=a.b.c")
 	f.Add("client_id=native&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%40evil%2Fcb&state=%00&a=%zz;")
 	f.Fuzz(func(t *testing.T, query string) {

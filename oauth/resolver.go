@@ -2,10 +2,14 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"postern/idp"
@@ -86,14 +90,52 @@ func (s *Server) resolve(ctx context.Context, sent url.Values, malformed bool) (
 	if f != nil {
 		return a, f
 	}
+	addDefaults(a)
 	if a.request, err = idp.ParseRequest(a.form); err != nil {
 		return a, failureOf(err)
 	}
 	a.request.Subject = hint
-	if a.request.MaxAge == nil {
-		a.request.MaxAge = a.client.Metadata.DefaultMaxAge
+	if f := limitClaims(a); f != nil {
+		return a, f
 	}
 	return a, nil
+}
+
+// addDefaults writes what the client registered once for all its requests into the form: the pages
+// of the steps know nothing else, and must come to the same step.
+func addDefaults(a *authorization) {
+	if age := a.client.Metadata.DefaultMaxAge; age != nil && !a.form.Has("max_age") {
+		const longest = math.MaxInt32 // seconds: more is never reached, and a request may not ask for it
+		a.form.Set("max_age", strconv.FormatInt(min(*age, longest), 10))
+	}
+}
+
+// limitClaims leaves in the claims parameter only what can come of it. All else is ignored (OpenID
+// Connect Core 1.0 §5.5.1), so that nobody is asked for consent to what is never told, and no words
+// of a request's author stand among ours.
+func limitClaims(a *authorization) *failure {
+	asked := a.request.Claims
+	if asked == nil {
+		return nil
+	}
+	maps.DeleteFunc(asked.IDToken, func(name string, _ *idp.ClaimRequest) bool {
+		return !isJudged(name) && !mayLearn(a.client, name)
+	})
+	maps.DeleteFunc(asked.UserInfo, func(name string, _ *idp.ClaimRequest) bool { return !mayLearn(a.client, name) })
+	if len(asked.IDToken)+len(asked.UserInfo) == 0 {
+		a.request.Claims = nil
+		delete(a.form, "claims")
+		return nil
+	}
+	text, err := json.Marshal(asked)
+	if err != nil {
+		panic("write claims: " + err.Error()) // they were JSON
+	}
+	if len(text) > parameters["claims"] {
+		return refuse("invalid_request", "The parameter claims is too long.")
+	}
+	a.form["claims"] = []string{string(text)}
+	return nil
 }
 
 // identify finds the client and checks the redirect URI, before anything else is looked at
@@ -255,7 +297,7 @@ func checkScope(a *authorization) *failure {
 	}
 	for _, scope := range scopes {
 		if !slices.Contains(a.client.Metadata.Scopes, scope) {
-			return refuse("invalid_scope", "The client is not registered for the scope "+scope[:min(len(scope), 64)]+".")
+			return refuse("invalid_scope", "The client is not registered for the scope "+cutName(scope)+".")
 		}
 	}
 	a.form["scope"] = []string{strings.Join(scopes, " ")}

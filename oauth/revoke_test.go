@@ -98,7 +98,7 @@ func TestRevocationOfGarbageIsNoError(t *testing.T) {
 	h.want(h.revokeAs("web", ""), http.StatusBadRequest, "invalid_request")
 }
 
-func TestFFRevocationThatFailsIsNoSuccess(t *testing.T) {
+func TestFF_RevocationThatFailsIsNoSuccess(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		got := h.tokensFor("web", "openid offline_access")
 		machine := h.call(h.Token, "machine", url.Values{"grant_type": {"client_credentials"}}).text("access_token")

@@ -23,14 +23,14 @@ func (h *house) grantOf(kind idp.TokenKind, token string) idp.Grant {
 	if !ok {
 		h.t.Fatalf("%.10s… is not genuine", token)
 	}
-	visit, err := h.store.Grant(context.Background(), parsed.Grant, nil, false)
+	visit, err := h.store.Grant(context.Background(), parsed.Grant, false)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return visit.Grant
 }
 
-func TestFS1PKCEIsNotBypassedAfterAWrongVerifier(t *testing.T) {
+func TestFS1_PKCEIsNotBypassedAfterAWrongVerifier(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		for _, client := range []string{"web", "lax", "native"} {
 			code := h.code(h.signedIn("alice"), h.request(client))
@@ -58,7 +58,7 @@ func TestPKCEDowngradeIsRefused(t *testing.T) {
 }
 
 // TestFS2StolenCodeCannotBeBurnedOrUsed is also I-12.
-func TestFS2I12StolenCodeCannotBeBurnedOrUsed(t *testing.T) {
+func TestFS2_I12_StolenCodeCannotBeBurnedOrUsed(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		code := h.code(h.signedIn("alice"), h.request("web"))
 		attacks := []struct {
@@ -107,7 +107,7 @@ func TestFS2I12StolenCodeCannotBeBurnedOrUsed(t *testing.T) {
 	})
 }
 
-func TestFS7FECodeIsRedeemedOnceBySixteenAtOnce(t *testing.T) {
+func TestFS7_FE_CodeIsRedeemedOnceBySixteenAtOnce(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		code := h.code(h.signedIn("alice"), h.request("web"))
 		got := h.race(16, "web", redeem("web", code))
@@ -131,7 +131,7 @@ func TestFS7FECodeIsRedeemedOnceBySixteenAtOnce(t *testing.T) {
 	})
 }
 
-func TestFS7I3SixteenRefreshesAtOnceHaveOneSuccessor(t *testing.T) {
+func TestFS7_I3_SixteenRefreshesAtOnceHaveOneSuccessor(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		for _, client := range []string{"web", "native"} {
 			first := h.tokensFor(client, "openid offline_access")
@@ -206,7 +206,7 @@ func TestI4AnotherSenderInTheWindowIsGivenTheSkip(t *testing.T) {
 	h.want(h.callFrom(there, h.Token, "native", refresh(stolen.text("refresh_token"))), http.StatusBadRequest, "invalid_grant")
 }
 
-func TestFS8ForgedRefreshTokenRevokesNothing(t *testing.T) {
+func TestFS8_ForgedRefreshTokenRevokesNothing(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		first := h.tokensFor("web", "openid offline_access").text("refresh_token")
 		second := h.call(h.Token, "web", refresh(first))
@@ -228,7 +228,7 @@ func TestFS8ForgedRefreshTokenRevokesNothing(t *testing.T) {
 	})
 }
 
-func TestFJRefreshNarrowsScope(t *testing.T) {
+func TestFJ_RefreshNarrowsScope(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		first := h.tokensFor("web", "openid profile email offline_access")
 		form := refresh(first.text("refresh_token"))
@@ -628,7 +628,7 @@ func TestDescriptionsHaveNoForbiddenCharacter(t *testing.T) {
 	}
 }
 
-func TestFS15ManyFlowsAtOnce(t *testing.T) {
+func TestFS15_ManyFlowsAtOnce(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		var done sync.WaitGroup
 		for i := range 8 {

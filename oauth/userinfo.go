@@ -48,7 +48,7 @@ func (s *Server) userInfo(ctx context.Context, shown string) (map[string]any, er
 			status: http.StatusForbidden, code: "insufficient_scope", description: "The access token lacks the scope openid.",
 		}
 	}
-	claims := make(map[string]any, 24)
+	claims := make(map[string]any, 16)
 	claims["sub"] = visit.User.ID.String()
 	for _, scope := range scopes {
 		for _, name := range claimsOf[scope] {
@@ -56,15 +56,30 @@ func (s *Server) userInfo(ctx context.Context, shown string) (map[string]any, er
 		}
 	}
 	if visit.Grant.Facts.Claims != "" {
-		asked, err := idp.ParseClaims(visit.Grant.Facts.Claims)
-		if err != nil {
+		if err := s.putAsked(ctx, claims, visit); err != nil {
 			return nil, err
-		}
-		for name := range asked.UserInfo {
-			putClaim(claims, visit.User, name)
 		}
 	}
 	return claims, nil
+}
+
+// putAsked adds what the userinfo member of the claims parameter asks for (OpenID Connect Core 1.0
+// §5.5), as far as the client may still ask for it.
+func (s *Server) putAsked(ctx context.Context, claims map[string]any, visit *idp.GrantVisit) error {
+	asked, err := idp.ParseClaims(visit.Grant.Facts.Claims)
+	if err != nil {
+		return err
+	}
+	c, err := s.p.Client(ctx, visit.Grant.ClientID)
+	if err != nil {
+		return err
+	}
+	for name := range asked.UserInfo {
+		if mayLearn(c, name) {
+			putClaim(claims, visit.User, name)
+		}
+	}
+	return nil
 }
 
 // accessGrant finds the grant of an access token in one statement, none for garbage. A nil visit

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,68 @@ func TestUserInfoHasWhatTheClaimsParameterAsksFor(t *testing.T) {
 	}
 }
 
+// TestClaimsParameterReachesNoFurtherThanTheClientsScopes: the claims parameter must not be a way
+// around the scopes that the client is registered for, nor a way to write on the consent page.
+func TestClaimsParameterReachesNoFurtherThanTheClientsScopes(t *testing.T) {
+	h := oneHouse(t)
+	h.change("first", func(c *idp.Client) { c.Metadata.Scopes = idp.List{"openid", "email"} })
+	b := h.signedIn("alice")
+	form := h.request("first")
+	form.Set("scope", "openid")
+	form.Set("claims", `{"userinfo":{"email":null,"phone_number":{"essential":true},"address":null,"We recommend: Allow":null},
+		"id_token":{"name":null,"email":{"essential":true},"acr":null,"auth_time":{"essential":true},"sub":{"value":"`+h.alice.ID.String()+`"}}}`)
+	got := h.call(h.Token, "first", redeem("first", h.code(b, form)))
+	h.want(got, http.StatusOK, "")
+	for place, claims := range map[string]map[string]any{
+		"userinfo": h.userInfoWith(got.text("access_token")).body, "ID token": h.verifyIDToken(got.text("id_token")),
+	} {
+		for _, name := range []string{"phone_number", "address", "name"} {
+			if claims[name] != nil {
+				t.Errorf("%s: got the claim %s, whose scope the client may not ask for", place, name)
+			}
+		}
+		if claims["email"] != "alice@example.org" {
+			t.Errorf("%s: got %v, want the e-mail address", place, claims)
+		}
+	}
+	if claims := h.verifyIDToken(got.text("id_token")); claims["auth_time"] == nil {
+		t.Errorf("got %v, want auth_time", claims)
+	}
+	h.change("first", func(c *idp.Client) { c.Metadata.FirstParty = false })
+	_, query := outcome(h, h.authorize(b, form))
+	in, err := h.p.Open(b.context(), query.Get("tx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := in.Request.Claims.Names(); !slices.Equal(names, []string{"email"}) {
+		t.Errorf("consent is asked to %q, want email alone", names)
+	}
+	form.Set("claims", `{"userinfo":{"phone_number":null}}`)
+	if query := h.walk(b, h.authorize(b, form), "alice"); query.Get("code") == "" {
+		t.Errorf("got %v, want what cannot be had to be ignored", query)
+	}
+}
+
+// TestClaimsEndWithTheScopeThatTheClientLost is about what was asked for while it was allowed.
+func TestClaimsEndWithTheScopeThatTheClientLost(t *testing.T) {
+	h := oneHouse(t)
+	form := h.request("first")
+	form.Set("scope", "openid")
+	form.Set("claims", `{"userinfo":{"email":null,"name":null},"id_token":{"email":null,"name":null}}`)
+	first := h.call(h.Token, "first", redeem("first", h.code(h.signedIn("alice"), form)))
+	h.want(first, http.StatusOK, "")
+	h.change("first", func(c *idp.Client) { c.Metadata.Scopes = idp.List{"openid", "profile"} })
+	second := h.call(h.Token, "first", refresh(first.text("refresh_token")))
+	h.want(second, http.StatusOK, "")
+	for place, claims := range map[string]map[string]any{
+		"userinfo": h.userInfoWith(second.text("access_token")).body, "ID token": h.verifyIDToken(second.text("id_token")),
+	} {
+		if claims["email"] != nil || claims["name"] != "Name of alice" {
+			t.Errorf("%s: got %v, want the name and no e-mail address", place, claims)
+		}
+	}
+}
+
 func TestUserInfoTakesTheTokenInOneOfItsTwoPlaces(t *testing.T) {
 	h := oneHouse(t)
 	token := h.tokensFor("first", "openid").text("access_token")
@@ -132,7 +195,7 @@ func TestUserInfoTakesTheTokenInOneOfItsTwoPlaces(t *testing.T) {
 	}
 }
 
-func TestFGOtherTokensAreNoAccessTokens(t *testing.T) {
+func TestFG_OtherTokensAreNoAccessTokens(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		got := h.tokensFor("first", "openid offline_access")
 		machine := h.call(h.Token, "machine", url.Values{"grant_type": {"client_credentials"}})

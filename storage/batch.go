@@ -19,7 +19,7 @@ const maxQueue = 1024
 
 // A writer is SQLite's only writing connection. It commits in groups: what several callers want
 // written while the disk is busy with the COMMIT before is one transaction, with a savepoint for
-// each of them, and one COMMIT (I-8).
+// each function of theirs, and one COMMIT (I-8).
 type writer struct {
 	open  func(context.Context) (*conn, error)
 	log   *slog.Logger
@@ -297,14 +297,16 @@ func (w *writer) rollback() {
 
 var errUndone = errors.New("the transaction was undone")
 
-// members runs each member in a savepoint of its own; a single one needs none. An error means that
-// the transaction is not to be used any more.
+// members runs each member so that it can be undone alone. A single one needs nothing for that,
+// nor does a single statement: one that violates a constraint undoes itself. Any other has a
+// savepoint. An error means that the transaction is not to be used any more.
 func (w *writer) members(batch []*member) error {
 	for _, m := range batch {
 		if !m.stays() {
 			continue
 		}
-		if len(batch) > 1 {
+		saved := len(batch) > 1 && !m.own
+		if saved {
 			if err := w.conn.control(`SAVEPOINT member`); err != nil {
 				return err
 			}
@@ -319,7 +321,10 @@ func (w *writer) members(batch []*member) error {
 		if t.broken {
 			return fmt.Errorf("%w: %w", errUndone, t.failed)
 		}
-		if len(batch) > 1 {
+		if m.own && m.panicked != nil {
+			return errUndone // nobody knows after what
+		}
+		if saved {
 			if err := w.leave(m); err != nil {
 				return err
 			}

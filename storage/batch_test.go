@@ -14,10 +14,11 @@ import (
 
 // A part is one caller's function in a batch, and how often it ran.
 type part struct {
-	ctx  context.Context
-	do   func(ctx context.Context) error
-	runs int
-	err  error
+	ctx   context.Context
+	do    func(ctx context.Context) error
+	alone bool // do sends a single statement, and needs no transaction
+	runs  int
+	err   error
 }
 
 // batch runs the parts in one batch of SQLite's writer: while a transaction of ours holds it, all
@@ -46,6 +47,11 @@ func batch(t *testing.T, s *storage.Store, parts ...*part) {
 			ctx := p.ctx
 			if ctx == nil {
 				ctx = t.Context()
+			}
+			if p.alone {
+				p.runs++
+				p.err = p.do(ctx)
+				return
 			}
 			p.err = s.Tx(ctx, func(ctx context.Context) error {
 				p.runs++
@@ -207,4 +213,15 @@ func TestI8_ABatchIsOneCommit(t *testing.T) {
 	same(t, "the second sees what the first wrote", seen, true)
 	same(t, "errors", []error{first.err, second.err}, []error{nil, nil})
 	wantUser(t, s, "first")
+}
+
+func TestI8_AStatementThatViolatesAConstraintUndoesItselfOnly(t *testing.T) {
+	s := openSQLite(t)
+	first, guilty, last := adds(s, "first"), adds(s, "first"), adds(s, "last")
+	for _, p := range []*part{first, guilty, last} {
+		p.alone = true
+	}
+	batch(t, s, first, guilty, last)
+	wantErr(t, guilty.err, idp.ErrConflict)
+	wantParts(t, s, 1, first, guilty, last)
 }

@@ -56,7 +56,7 @@ func TestDeletingAClientDeletesItsConsentsAndGrants(t *testing.T) {
 		must(t, s.DeleteClient(ctx, "rp"))
 		_, err = s.Consent(ctx, u.ID, "rp")
 		wantErr(t, err, idp.ErrNotFound)
-		_, err = s.Grant(ctx, g.ID, nil, false)
+		_, err = s.Grant(ctx, g.ID, false)
 		wantErr(t, err, idp.ErrNotFound)
 		wantErr(t, s.DeleteClient(ctx, "rp"), idp.ErrNotFound)
 	})

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"testing"
 	"time"
 )
 
@@ -61,3 +62,16 @@ func (s *Store) LimitWindow(rows int) { s.sweepWindow = rows }
 
 // Expire makes the transaction that ctx carries one that takes too long.
 func (s *Store) Expire(ctx context.Context) { s.joined(ctx).limit = time.Now().Add(-1) }
+
+// ForgetMigration makes the last migration one that is still to come. It can be applied twice.
+func ForgetMigration(t *testing.T, url string) {
+	t.Helper()
+	s, err := schemaOf(url, refuseMissing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.db.Close()
+	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 2`); err != nil {
+		t.Fatal(err)
+	}
+}

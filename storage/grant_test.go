@@ -66,26 +66,52 @@ func TestI2_GrantComesWithEverythingThatItRestsOnInOneStatement(t *testing.T) {
 
 		want := idp.GrantVisit{Grant: g, UserStatus: idp.Active, UserEpoch: 3, ConsentFloor: 2, SessionEpoch: 3,
 			SessionIdleAt: &session.IdleAt, SessionEndsAt: &session.EndsAt, SessionEndedAt: session.EndedAt}
-		got, err := s.Grant(ctx, g.ID, nil, false)
+		got, err := s.Grant(ctx, g.ID, false)
 		must(t, err)
 		same(t, "grant", got, want)
 		want.User = &u
-		got, err = s.Grant(ctx, g.ID, [][]byte{{1}, {2}}, true)
+		got, err = s.Grant(ctx, g.ID, true)
 		must(t, err)
 		same(t, "grant with user", got, want)
-		same(t, "statements", len(sent.Take()), 2)
 
-		must(t, s.Deny(ctx, []byte{2}, at(time.Hour)))
-		for _, keys := range [][][]byte{{{2}}, {{1}, {2}}, {{2}, {1}}} {
-			got, err = s.Grant(ctx, g.ID, keys, false)
-			must(t, err)
-			same(t, "denied", got.Denied, true)
-		}
-		got, err = s.Grant(ctx, g.ID, [][]byte{{1}}, false)
+		want.Grant = idp.Grant{ID: g.ID, ClientID: g.ClientID, UserID: g.UserID, SessionBound: true, Scopes: g.Scopes,
+			Audience: g.Audience, Facts: g.Facts, Epoch: g.Epoch, ConsentVersion: g.ConsentVersion, RevokedAt: g.RevokedAt}
+		want.User = &idp.User{ID: u.ID, Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified, Profile: u.Profile,
+			Status: u.Status, Epoch: u.Epoch, UpdatedAt: u.UpdatedAt}
+		got, err = s.AccessGrant(ctx, g.ID, [][]byte{{1}, {2}}, true)
 		must(t, err)
-		same(t, "not denied", got.Denied, false)
-		_, err = s.Grant(ctx, idp.NewID(now), nil, false)
-		wantErr(t, err, idp.ErrNotFound)
+		same(t, "an access token's grant with user", got, want)
+		want.User = nil
+		got, err = s.AccessGrant(ctx, g.ID, nil, false)
+		must(t, err)
+		same(t, "an access token's grant", got, want)
+		same(t, "statements", len(sent.Take()), 4)
+		for _, withUser := range []bool{false, true} {
+			_, err = s.Grant(ctx, idp.NewID(now), withUser)
+			wantErr(t, err, idp.ErrNotFound)
+			_, err = s.AccessGrant(ctx, idp.NewID(now), nil, withUser)
+			wantErr(t, err, idp.ErrNotFound)
+		}
+	})
+}
+
+func TestAccessTokenIsDeniedByEitherOfItsKeys(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		g := addGrant(t, s, addUser(t, s, "ada").ID, idp.ID{})
+		must(t, s.Deny(ctx, []byte{2}, at(time.Hour)))
+		denied := func(withUser bool, keys ...[]byte) bool {
+			v, err := s.AccessGrant(ctx, g.ID, keys, withUser)
+			must(t, err)
+			return v.Denied
+		}
+		for _, withUser := range []bool{false, true} {
+			same(t, "by the only key", denied(withUser, []byte{2}), true)
+			same(t, "by the first", denied(withUser, []byte{2}, []byte{1}), true)
+			same(t, "by the second", denied(withUser, []byte{1}, []byte{2}), true)
+			same(t, "by another", denied(withUser, []byte{1}, []byte{3}), false)
+			same(t, "by none", denied(withUser), false)
+		}
 	})
 }
 
@@ -93,10 +119,10 @@ func TestI2_GrantOfNobodyRestsOnNothing(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		ctx := t.Context()
 		g := addGrant(t, s, idp.RandomID(), idp.NewID(now))
-		got, err := s.Grant(ctx, g.ID, nil, false)
+		got, err := s.Grant(ctx, g.ID, false)
 		must(t, err)
 		same(t, "grant", got, idp.GrantVisit{Grant: g})
-		_, err = s.Grant(ctx, g.ID, nil, true)
+		_, err = s.Grant(ctx, g.ID, true)
 		wantErr(t, err, idp.ErrNotFound)
 	})
 }
@@ -119,7 +145,7 @@ func TestCodeIsRedeemedOnce(t *testing.T) {
 		won := race(t, 16, func(i int) (bool, error) { return s.RedeemCode(ctx, redeemed(g, byte(i+1))) })
 		same(t, "winners", won, 1)
 		same(t, "statements", len(sent.Take()), 16)
-		got, err := s.Grant(ctx, g.ID, nil, false)
+		got, err := s.Grant(ctx, g.ID, false)
 		must(t, err)
 		same(t, "grant", got.Grant, redeemed(g, got.Grant.CodeUsedBy[0]))
 	})
@@ -137,7 +163,7 @@ func TestI3_HeadIsRotatedOnce(t *testing.T) {
 		won := race(t, 16, func(i int) (bool, error) { return s.RotateRefresh(ctx, rotated(g, byte(i+2)), 1) })
 		same(t, "winners", won, 1)
 		same(t, "statements", len(sent.Take()), 16)
-		got, err := s.Grant(ctx, g.ID, nil, false)
+		got, err := s.Grant(ctx, g.ID, false)
 		must(t, err)
 		same(t, "grant", got.Grant, rotated(g, got.Grant.RefreshedBy[0]))
 	})
@@ -176,7 +202,7 @@ func TestI3_SkipDeniesTheSkippedGenerationInItsTx(t *testing.T) {
 			must(t, err)
 			same(t, c.what+": denied", denied, c.done)
 		}
-		got, err := s.Grant(ctx, g.ID, nil, false)
+		got, err := s.Grant(ctx, g.ID, false)
 		must(t, err)
 		same(t, "grant", got.Grant, skip(4, 4))
 	})

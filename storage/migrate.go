@@ -45,7 +45,8 @@ func Migrations(ctx context.Context, url string) ([]Migration, error) {
 }
 
 // Up brings the schema up to date, making an SQLite file that is missing, and returns the
-// migrations that it applied. Of several processes one works and the others wait for it.
+// migrations that it applied. Of several processes one works and the others wait for it. It returns
+// ErrServed where something is to be applied while a server runs.
 func Up(ctx context.Context, url string) ([]Migration, error) {
 	s, err := schemaOf(url, makeFile)
 	if err != nil {
@@ -64,8 +65,9 @@ func Up(ctx context.Context, url string) ([]Migration, error) {
 type schema struct {
 	db      *sql.DB
 	dialect goose.Dialect
-	exists  string // counts the tables that are named versionTable
-	lock    func(context.Context) (unlock func() error, err error)
+	exists  string                                                 // counts the tables that are named versionTable
+	lock    func(context.Context) (unlock func() error, err error) // waits for others that migrate
+	hold    func(context.Context, hold) (release func() error, err error)
 }
 
 // schemaOf returns a schema whose db the caller closes. It does what `missing` says where an
@@ -95,7 +97,7 @@ func sqliteSchema(db *sql.DB, file string) *schema {
 	const exists = `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = '` + versionTable + `'`
 	return &schema{db, goose.DialectSQLite3, exists, func(ctx context.Context) (func() error, error) {
 		return lockFile(ctx, file+".lock")
-	}}
+	}, holdFile(file)}
 }
 
 // advisoryLock is the first number of our advisory locks ("pstn"); the second is the schema's.
@@ -116,7 +118,7 @@ func postgresSchema(db *sql.DB) *schema {
 			_, err := c.ExecContext(context.Background(), `SELECT pg_advisory_unlock($1, hashtext(current_schema()))`, advisoryLock)
 			return errors.Join(err, c.Close())
 		}, nil
-	}}
+	}, holdSchema(db)}
 }
 
 // prepareSchema migrates s where o asks for it, or only checks it, and closes its db.
@@ -222,6 +224,14 @@ func (s *schema) up(ctx context.Context) (done []Migration, err error) {
 		return nil, fmt.Errorf("lock the schema: %w", err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if err := s.check(ctx); !errors.Is(err, errOlder) {
+		return nil, err // another process was first
+	}
+	release, err := s.hold(ctx, alone)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	p, err := s.provider()
 	if err != nil {
 		return nil, err

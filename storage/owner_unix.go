@@ -4,6 +4,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -31,24 +32,38 @@ func checkOwner(path string, info fs.FileInfo) error {
 // The file stays.
 func lockFile(ctx context.Context, path string) (unlock func() error, err error) {
 	const pause = 10 * time.Millisecond
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f.Close, nil
-		}
-		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
-			f.Close()
-			return nil, err
+		unlock, locked, err := tryLockFile(path, alone)
+		if err != nil || locked {
+			return unlock, err
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
 			return nil, ctx.Err()
 		case <-time.After(pause):
 		}
 	}
+}
+
+// tryLockFile takes a lock on a file beside the database and tells whether nobody was in the way.
+func tryLockFile(path string, h hold) (unlock func() error, locked bool, err error) {
+	kind := syscall.LOCK_SH
+	if h == alone {
+		kind = syscall.LOCK_EX
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, err
+	}
+	err = syscall.Flock(int(f.Fd()), kind|syscall.LOCK_NB)
+	for err == syscall.EINTR {
+		err = syscall.Flock(int(f.Fd()), kind|syscall.LOCK_NB)
+	}
+	if err == syscall.EWOULDBLOCK {
+		return nil, false, f.Close()
+	}
+	if err != nil {
+		return nil, false, errors.Join(err, f.Close())
+	}
+	return f.Close, true, nil
 }

@@ -159,7 +159,7 @@ func TestI9_AOnceOnlyUpdateWhoseAnswerIsLostIsDone(t *testing.T) {
 	done, err := s.RotateRefresh(ctx, rotated(g, 2), 1)
 	must(t, err)
 	same(t, "rotate", done, true)
-	got, err := s.Grant(ctx, g.ID, nil, false)
+	got, err := s.Grant(ctx, g.ID, false)
 	must(t, err)
 	same(t, "grant", got.Grant, rotated(g, 2))
 }

@@ -132,7 +132,7 @@ func TestDeletingAUserDeletesEverythingThatIsTheirs(t *testing.T) {
 			must(t, err)
 			same(t, table, n, 1)
 		}
-		_, err = s.Grant(ctx, kept.ID, nil, true)
+		_, err = s.Grant(ctx, kept.ID, true)
 		must(t, err)
 		wantErr(t, s.DeleteUser(ctx, ada.ID), idp.ErrNotFound)
 		wantErr(t, s.AddSession(ctx, newSession(ada.ID)), idp.ErrNotFound)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"postern/config"
@@ -282,7 +283,9 @@ func (s *site) address(r *http.Request) netip.Addr {
 	return guard.ClientAddress(peer.Addr(), r.Header.Values("X-Forwarded-For"), s.cfg.Proxy.TrustedHops, s.cfg.Proxy.TrustedCIDRs)
 }
 
-// userAgent is what the client calls itself, as valid UTF-8 of bounded length.
+// userAgent is what the client calls itself, as valid UTF-8 of bounded length. Control characters,
+// which steer the terminal of whoever lists sessions, are left out: headers may have those of
+// Unicode.
 func userAgent(r *http.Request) string {
 	text := r.UserAgent()
 	if len(text) > maxUserAgent {
@@ -291,7 +294,12 @@ func userAgent(r *http.Request) string {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "")
 	}
-	return text
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // references are without the letters that are taken for others (Crockford's alphabet).

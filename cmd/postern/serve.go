@@ -16,6 +16,7 @@ import (
 
 	"postern/config"
 	"postern/idp"
+	"postern/idp/secret"
 	"postern/storage"
 )
 
@@ -72,6 +73,11 @@ func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Lo
 		return err
 	}
 	defer store.Close()
+	release, err := storage.Serve(ctx, cfg.Database.URL)
+	if err != nil {
+		return err
+	}
+	defer release()
 	p, err := newProvider(ctx, cfg, store, idp.Options{Log: log})
 	if err != nil {
 		return err
@@ -86,16 +92,16 @@ func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Lo
 
 // memoryRoom is what the process may have beside the hashes of passwords before the collector
 // works harder; far above what it needs.
-const memoryRoom = 512 << 20
+const memoryRoom = 512 << 20 // bytes
 
 // tuneMemory bounds what the collector lets pile up: hashes are large and short-lived. GOGC and
 // GOMEMLIMIT win where they are set.
 func tuneMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cfg.Password.HashMemoryMiB)<<20 + memoryRoom)
+		debug.SetMemoryLimit(secret.MaxMemory(secret.Argon2(cfg.Password.Argon2), int64(cfg.Password.HashMemoryMiB)<<20) + memoryRoom)
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(400)
 	}
 }
 

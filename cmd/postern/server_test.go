@@ -166,7 +166,7 @@ func TestRelyingPartySignsSomeoneIn(t *testing.T) {
 }
 
 // I-24: a POST of a form route must say that it comes from us.
-func TestI24FormsAreRefusedWhereNoHeaderSpeaks(t *testing.T) {
+func TestI24_FormsAreRefusedWhereNoHeaderSpeaks(t *testing.T) {
 	h := open(t, storagetest.SQLite(t), nil)
 	for name, c := range map[string]struct {
 		site, origin string
@@ -277,6 +277,21 @@ func TestEveryAnswerHasARequestIDOfOurs(t *testing.T) {
 		body := text(t, answer)
 		if answer.StatusCode >= 400 && strings.Contains(body, "<html") && !strings.Contains(body, id) {
 			t.Errorf("%s: the error page lacks the request ID", address)
+		}
+	}
+}
+
+func TestUserAgentHasNoControlCharacters(t *testing.T) {
+	for sent, want := range map[string]string{
+		"Mozilla/5.0 (X11; Linux x86_64)": "Mozilla/5.0 (X11; Linux x86_64)",
+		"a\u009b31mb\u0085c\td":           "a31mbcd", // U+009B begins an escape sequence
+		"a\xffb":                          "ab",
+		strings.Repeat("é", 300):          strings.Repeat("é", 256),
+		"x" + strings.Repeat("é", 300):    "x" + strings.Repeat("é", 255),
+	} {
+		r := &http.Request{Header: http.Header{"User-Agent": {sent}}}
+		if got := userAgent(r); got != want {
+			t.Errorf("%.40q: got %q, want %q", sent, got, want)
 		}
 	}
 }

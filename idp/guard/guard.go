@@ -45,12 +45,16 @@ type Settings struct {
 type Guard struct {
 	store   Store
 	set     Settings
-	blocked blockList
+	blocked blockList // by Failure, to the ends of windows
+	full    blockList // by Reserve, for a moment
 }
 
 // New returns a guard that counts in store.
 func New(store Store, s Settings) *Guard {
-	return &Guard{store: store, set: s, blocked: blockList{until: make(map[[16]byte]time.Time)}}
+	return &Guard{
+		store: store, set: s,
+		blocked: blockList{until: make(map[[16]byte]time.Time)}, full: blockList{until: make(map[[16]byte]time.Time)},
+	}
 }
 
 // A Request is one attempt to show a secret.
@@ -91,6 +95,10 @@ func (p *Permit) Must() {
 	}
 }
 
+// fullFor is how long Reserve remembers that a window is full. A place that is given back is found
+// no later than whoever was refused may come back.
+const fullFor = time.Second
+
 // Reserve takes a place for r in every window that it falls into, before anything is verified. Its
 // error is *Throttled where one of them is full, and the store's otherwise. What was reserved for
 // r.Failure stays counted unless Success gives it back; so a crash counts as a failure.
@@ -100,11 +108,19 @@ func (g *Guard) Reserve(ctx context.Context, r Request) (*Permit, error) {
 	if len(all) == 0 {
 		return &Permit{guard: g}, nil
 	}
+	now := g.set.Now()
+	for _, w := range all {
+		// Whoever goes on all the same, with other names, must not make the store write each time.
+		if g.full.has(w.key, now) {
+			return nil, g.throttled(w)
+		}
+	}
 	full, err := g.reserve(ctx, all)
 	if err != nil {
 		return nil, err
 	}
 	if full >= 0 {
+		g.full.add(all[full].key, now.Add(fullFor), now)
 		return nil, g.throttled(all[full])
 	}
 	return &Permit{guard: g, reserved: slotsOf(failure)}, nil

@@ -327,3 +327,25 @@ func TestTheBlockListForgetsWhatIsOver(t *testing.T) {
 		t.Errorf("got %d entries, want the new one alone", len(b.until))
 	}
 }
+
+func TestAFullWindowMakesTheStoreWriteOnceAMoment(t *testing.T) {
+	g, m, c := newGuard(t)
+	name := func(i int) string { return "user" + string(rune('0'+i)) }
+	var last *Permit
+	for i := range 10 {
+		last = reserve(t, g, attempt("192.0.2.1", name(i)))
+	}
+	before := m.calls
+	for i := range 100 { // the names differ, the address does not
+		refused(t, g, attempt("192.0.2.1", name(10+i)), Throttled{loginFailed, time.Minute})
+	}
+	if got := m.calls - before; got != 1 {
+		t.Errorf("the store was asked %d times, want once", got)
+	}
+	reserve(t, g, attempt("192.0.2.2", "zoe"))
+	if err := last.Success(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.turn(fullFor)
+	reserve(t, g, attempt("192.0.2.1", "zoe")) // the place that was given back
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ const (
 	sumLength  = 32
 )
 
-// Busy is the error of a hash that waited for memory too long. Nothing was checked.
+// Busy is the error of a hash that waited for its turn too long. Nothing was checked.
 type Busy struct {
 	RetryAfter time.Duration
 }
@@ -44,24 +45,35 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("too many passwords are being hashed, retry after %s", b.RetryAfter)
 }
 
-// maxQueue is how long a hash may wait for memory. A person waits that long; a longer queue would
+// maxQueue is how long a hash may wait for its turn. A person waits that long; a longer queue would
 // only serve those who have left.
 const maxQueue = 2 * time.Second
 
-// A Hasher hashes passwords, as many at a time as its memory allows. Its methods may be called at
-// the same time.
+// A Hasher hashes passwords, as many at a time as there are processors and as its memory allows.
+// Its methods may be called at the same time.
 type Hasher struct {
 	current Argon2
-	memory  int64 // bytes
-	places  *semaphore.Weighted
+	memory  int64               // bytes
+	cores   *semaphore.Weighted // of the processors, taken before memory
+	places  *semaphore.Weighted // of memory
 	queue   time.Duration
 }
 
 // NewHasher returns a hasher of new passwords with a, whose hashes share memory bytes. One that
-// needs more than all of it runs alone.
+// needs more than all of it runs alone. More hashes than processors would take as long, with the
+// memory of all of them, and leave nothing for other requests.
 func NewHasher(a Argon2, memory int64) *Hasher {
 	memory = max(memory, 1)
-	return &Hasher{current: a, memory: memory, places: semaphore.NewWeighted(memory), queue: maxQueue}
+	return &Hasher{
+		current: a, memory: memory, queue: maxQueue,
+		cores: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), places: semaphore.NewWeighted(memory),
+	}
+}
+
+// MaxMemory is how many bytes the hashes with today's parameters take at most, all that run at a
+// time together.
+func MaxMemory(a Argon2, memory int64) int64 {
+	return min(int64(runtime.GOMAXPROCS(0))*int64(a.MemoryKiB)<<10, memory)
 }
 
 // Hash returns the PHC string of a password. Its error is *Busy, or that of ctx.
@@ -112,17 +124,26 @@ func (h *Hasher) Outdated(hash string) bool {
 }
 
 func (h *Hasher) sum(ctx context.Context, a Argon2, password string, salt []byte, length uint32) ([]byte, error) {
-	weight := min(int64(a.MemoryKiB)<<10, h.memory)
 	waiting, cancel := context.WithTimeout(ctx, h.queue)
 	defer cancel()
+	if err := h.cores.Acquire(waiting, 1); err != nil {
+		return nil, h.gaveUp(ctx)
+	}
+	defer h.cores.Release(1)
+	weight := min(int64(a.MemoryKiB)<<10, h.memory)
 	if err := h.places.Acquire(waiting, weight); err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("wait for memory to hash: %w", ctx.Err())
-		}
-		return nil, &Busy{RetryAfter: h.queue}
+		return nil, h.gaveUp(ctx)
 	}
 	defer h.places.Release(weight)
 	return argon2.IDKey([]byte(password), salt, a.Time, a.MemoryKiB, a.Parallelism, length), nil
+}
+
+// gaveUp says why a hash does not wait any longer: its caller left, or the queue is too long.
+func (h *Hasher) gaveUp(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("wait to hash: %w", ctx.Err())
+	}
+	return &Busy{RetryAfter: h.queue}
 }
 
 // A phc is what a PHC string says:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,42 @@ func TestHashesShareTheirMemoryAndNobodyWaitsForLong(t *testing.T) {
 	h.places.Release(64 << 10)
 	if _, err := h.Hash(t.Context(), "x"); err != nil {
 		t.Errorf("when memory is there again: %v", err)
+	}
+}
+
+func TestNoMoreHashesRunThanThereAreProcessors(t *testing.T) {
+	h := NewHasher(cheap, 1<<30) // memory for 16384 of them
+	h.queue = time.Millisecond
+	all := int64(runtime.GOMAXPROCS(0))
+	if err := h.cores.Acquire(t.Context(), all); err != nil { // so many are running
+		t.Fatal(err)
+	}
+	_, err := h.Hash(t.Context(), "x")
+	if busy, ok := errors.AsType[*Busy](err); !ok || busy.RetryAfter != h.queue {
+		t.Errorf("with every processor taken: got %v, want Busy", err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := h.Hash(gone, "x"); !errors.Is(err, context.Canceled) {
+		t.Errorf("of one who left: got %v, want that of the context", err)
+	}
+	h.cores.Release(1)
+	h.queue = maxQueue
+	if _, err := h.Hash(t.Context(), "x"); err != nil {
+		t.Errorf("with one processor free: %v", err)
+	}
+	if !h.cores.TryAcquire(1) {
+		t.Error("a hash that is done keeps its processor")
+	}
+}
+
+func TestTheMemoryOfHashesIsBoundedByProcessorsAndSettings(t *testing.T) {
+	each := Argon2{MemoryKiB: 19 << 10, Time: 2, Parallelism: 1}
+	if got, want := MaxMemory(each, 1<<50), int64(runtime.GOMAXPROCS(0))*19<<20; got != want {
+		t.Errorf("with memory for all: got %d bytes, want %d", got, want)
+	}
+	if got := MaxMemory(each, 1<<20); got != 1<<20 {
+		t.Errorf("with less: got %d bytes, want what there is", got)
 	}
 }
 

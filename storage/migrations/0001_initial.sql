@@ -86,7 +86,7 @@ CREATE TABLE grants (
     session_bound   BOOLEAN      NOT NULL,
     scopes          TEXT         NOT NULL, -- JSON array of strings
     audience        TEXT         NOT NULL, -- JSON array of strings
-    facts           TEXT         NOT NULL, -- JSON object
+    facts           TEXT         NOT NULL, -- JSON array of strings, by position
     confirmation    TEXT         NOT NULL,
     epoch           BIGINT       NOT NULL,
     consent_version BIGINT       NOT NULL,
