@@ -165,3 +165,17 @@ func (c *ClaimRequest) allowed() []any {
 	}
 	return c.Values
 }
+
+// ScopeClaims are the claims that a scope asks for (OpenID Connect Core 1.0 §5.4), nil for a scope
+// that asks for none. Nobody changes the list.
+func ScopeClaims(scope string) []string { return scopeClaims[scope] }
+
+var scopeClaims = map[string][]string{
+	"profile": {
+		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
+		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
+	},
+	"email":   {"email", "email_verified"},
+	"address": {"address"},
+	"phone":   {"phone_number", "phone_number_verified"},
+}

@@ -161,7 +161,8 @@ func (p *Provider) AddClient(ctx context.Context, c Client, chosenSecret string)
 		return Client{}, "", err
 	}
 	now := p.Now()
-	c.Secrets, c.SecurityVersion, c.DisabledAt = nil, 1, nil
+	// It begins with the time, so that no token of an earlier client of the same ID fits (I-13).
+	c.Secrets, c.SecurityVersion, c.DisabledAt = nil, now.Unix(), nil
 	c.CreatedAt, c.UpdatedAt = now, now
 	shown := chosenSecret
 	if !c.Public() {

@@ -329,6 +329,27 @@ func (a *away) Versions(ctx context.Context) (map[string]int64, error) {
 	return a.Store.Versions(ctx)
 }
 
+func TestI13_AClientDoesNotInheritTheTokensOfAnEarlierOneOfItsID(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		versions := map[int64]bool{}
+		for range 3 {
+			h.addClientNamed(t, "rp")
+			c, err := h.Client(t.Context(), "rp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			versions[c.SecurityVersion] = true
+			if err := h.DeleteClient(t.Context(), "rp"); err != nil {
+				t.Fatal(err)
+			}
+			h.clock.turn(time.Second)
+		}
+		if len(versions) != 3 {
+			t.Errorf("three clients had the security versions %v", versions)
+		}
+	})
+}
+
 func TestI13_NoNodeIssuesBlind(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		store := &away{Store: s}

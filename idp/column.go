@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -19,10 +20,18 @@ type List []string
 
 // Column implements Column.
 func (l List) Column() (string, error) {
-	if len(l) == 0 {
+	switch {
+	case len(l) == 0:
 		return "[]", nil
+	case slices.ContainsFunc(l, isEscaped):
+		return columnOf([]string(l))
 	}
-	return columnOf([]string(l))
+	return `["` + strings.Join(l, `","`) + `"]`, nil
+}
+
+// isEscaped tells whether JSON might write s in another way than it is.
+func isEscaped(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
 // Scan reads a column.

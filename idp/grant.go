@@ -169,8 +169,8 @@ type GrantStore interface {
 	// the grant not revoked. Zero rows with our own RefreshedBy count as done (I-9).
 	RotateRefresh(ctx context.Context, g Grant, shown int64) (bool, error)
 	// SkipRefresh writes the refresh fields and DeadAt of g, where rt_gen is still `head`,
-	// rt_parent is `shown` and the grant not revoked, and denies `key` until g.DeadAt, in one Tx.
-	SkipRefresh(ctx context.Context, g Grant, head, shown int64, key []byte) (bool, error)
+	// rt_parent is `shown` and the grant not revoked, and adds the deny row d, in one Tx.
+	SkipRefresh(ctx context.Context, g Grant, head, shown int64, d Denial) (bool, error)
 	// RevokeGrant revokes one grant and tells whether it was not revoked before.
 	RevokeGrant(ctx context.Context, id ID, why string, now time.Time) (bool, error)
 	// RevokeGrants revokes the grants of a user that match f and returns how many.
@@ -179,6 +179,12 @@ type GrantStore interface {
 	Deny(ctx context.Context, key []byte, dead time.Time) error
 	// DeniedToken tells whether key has a deny row.
 	DeniedToken(ctx context.Context, key []byte) (bool, error)
+}
+
+// A Denial is a deny row: one token, or all of one generation, is worth nothing any more.
+type Denial struct {
+	Key    []byte // 16 bytes
+	DeadAt time.Time
 }
 
 // A GrantFilter chooses grants. Empty fields choose all; UserID or ClientID must be set.
@@ -293,6 +299,8 @@ func (p *Provider) revokeReused(ctx context.Context, g *Grant, shown int64) erro
 }
 
 func (p *Provider) revoke(ctx context.Context, g *Grant, why string, e Event) error {
+	ctx, cancel := staying(ctx)
+	defer cancel()
 	err := p.store.Tx(ctx, func(ctx context.Context) error {
 		revoked, err := p.store.RevokeGrant(ctx, g.ID, why, p.Now())
 		if err != nil || !revoked {

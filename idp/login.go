@@ -114,13 +114,10 @@ func (p *Provider) failLogIn(ctx context.Context, in *Interaction, u User, right
 	return failure
 }
 
-// recordWithin bounds the record of a failure whose sender left.
-const recordWithin = 5 * time.Second
-
-// recordFailure records what a deed refused, in a Tx of its own. It ignores that ctx is cancelled,
-// so that nobody hides a guess by closing the connection.
+// recordFailure records what a deed refused, in a Tx of its own, though the sender left: nobody
+// hides a guess by closing the connection.
 func (p *Provider) recordFailure(ctx context.Context, e Event) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	ctx, cancel := staying(ctx)
 	defer cancel()
 	return p.store.Tx(ctx, func(ctx context.Context) error { return p.record(ctx, e) })
 }

@@ -250,3 +250,12 @@ func waitFor(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
+
+// stayWithin bounds what is written although its sender left.
+const stayWithin = 5 * time.Second
+
+// staying is ctx for what must be written although its sender leaves: that a guess failed, that a
+// family is revoked.
+func staying(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), stayWithin)
+}

@@ -231,7 +231,9 @@ func (p *Provider) headGood(g *Grant, now time.Time) bool {
 func (p *Provider) skip(ctx context.Context, g *Grant, next Grant) (done bool, err error) {
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
 		var err error
-		done, err = p.store.SkipRefresh(ctx, next, g.RefreshGen, g.RefreshParent, GenerationKey(g.ID, g.RefreshGen))
+		done, err = p.store.SkipRefresh(ctx, next, g.RefreshGen, g.RefreshParent, Denial{
+			Key: GenerationKey(g.ID, g.RefreshGen), DeadAt: p.Now().Add(p.cfg.Tokens.AccessTTL),
+		})
 		if err != nil || !done {
 			return err
 		}
@@ -244,9 +246,7 @@ func (p *Provider) skip(ctx context.Context, g *Grant, next Grant) (done bool, e
 func (p *Provider) noteUnknown(ctx context.Context, g *Grant, shown int64) error {
 	p.log.WarnContext(ctx, "a refresh token is newer than its grant: was the database restored?",
 		"grant", g.ID, "shown", shown, "head", g.RefreshGen)
-	return stored("record an unknown refresh token", p.store.Tx(ctx, func(ctx context.Context) error {
-		return p.record(ctx, eventRefreshUnknown(g, shown))
-	}))
+	return stored("record an unknown refresh token", p.recordFailure(ctx, eventRefreshUnknown(g, shown)))
 }
 
 // Sender is 64 bits of a MAC over who shows a refresh token (I-4): the confidential client, the

@@ -253,6 +253,51 @@ func TestI4_AnotherSenderIsSkippedToAtOnceAndTheOtherHolderTripsReuse(t *testing
 	})
 }
 
+func TestI3_ReuseEndsTheFamilyThoughItsSenderLeft(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		f := newFamily(t, h)
+		f.want(t, 1, honest, idp.Rotate, 2)
+		f.want(t, 2, honest, idp.Rotate, 3)
+		h.clock.turn(11 * time.Second)
+		v := f.visit(t)
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		_, _, err := f.Refresh(gone, v, 1, other)
+		wantError(t, err, idp.Denied, "invalid_grant", "")
+		if f.visit(t).Grant.RevokedAt == nil {
+			t.Error("the family lives: closing the connection hid the reuse")
+		}
+		f.wantEvents(t, "grant.refresh_reused")
+	})
+}
+
+func TestI3_ADenyRowLivesAsLongAsTheTokensOfItsGeneration(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		f := newFamily(t, h)
+		f.want(t, 1, honest, idp.Rotate, 2)
+		f.want(t, 1, other, idp.Skip, 3)
+		denied := func() bool {
+			t.Helper()
+			if _, err := h.store.Sweep(t.Context(), h.Now()); err != nil {
+				t.Fatal(err)
+			}
+			yes, err := h.DeniedToken(t.Context(), idp.GenerationKey(f.grant.ID, 2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return yes
+		}
+		h.clock.turn(h.cfg.Tokens.AccessTTL - time.Second)
+		if !denied() {
+			t.Error("an access token of the skipped generation lives again")
+		}
+		h.clock.turn(2 * time.Hour)
+		if denied() {
+			t.Error("the row is still there when no token of its generation is")
+		}
+	})
+}
+
 func TestI3_ATokenNewerThanTheRowIsRefusedAndRevokesNothing(t *testing.T) {
 	each(t, func(t *testing.T, h *house) { // the database was restored
 		f := newFamily(t, h)

@@ -99,17 +99,6 @@ func split(asked, known []string) (fresh, old []string) {
 	return fresh, old
 }
 
-// scopeClaims are the claims that a scope stands for (OpenID Connect Core 1.0 §5.4).
-var scopeClaims = map[string][]string{
-	"profile": {
-		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
-		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
-	},
-	"email":   {"email", "email_verified"},
-	"address": {"address"},
-	"phone":   {"phone_number", "phone_number_verified"},
-}
-
 // permissions puts scopes and claims into words, grouped by what they are about. openid says no
 // more than that there is an account, and a claim that comes with a scope of the request is not
 // named twice.
@@ -120,7 +109,7 @@ func (f *frame) permissions(scopes, claims, request []string) []permissions {
 		case scope == "openid":
 		case scope == "offline_access":
 			offline = append(offline, f.T("consent.offline"))
-		case scopeClaims[scope] != nil || scope == "groups":
+		case idp.ScopeClaims(scope) != nil || scope == "groups":
 			identity = append(identity, f.T("scope."+scope))
 		default:
 			access = append(access, f.T("scope.other", "scope", scope))
@@ -145,14 +134,12 @@ func (f *frame) permissions(scopes, claims, request []string) []permissions {
 
 // claim puts one claim into words.
 func (f *frame) claim(name string) string {
-	for _, known := range scopeClaims {
-		if slices.Contains(known, name) {
-			return f.T("claim." + name)
-		}
+	if impliedBy([]string{"profile", "email", "address", "phone"}, name) {
+		return f.T("claim." + name)
 	}
 	return f.T("claim.other", "claim", name)
 }
 
 func impliedBy(scopes []string, claim string) bool {
-	return slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(scopeClaims[s], claim) })
+	return slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(idp.ScopeClaims(s), claim) })
 }

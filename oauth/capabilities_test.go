@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+
+	"postern/idp"
 )
 
 func TestCapabilitiesAreWhatTheStandardsCallThem(t *testing.T) {
@@ -83,12 +85,12 @@ func TestEveryScopeThatIsListedHasItsClaims(t *testing.T) {
 		if scope == scopeOpenID || scope == scopeOffline {
 			continue
 		}
-		for _, name := range claimsOf[scope] {
+		for _, name := range idp.ScopeClaims(scope) {
 			if userClaims[name] == nil {
 				t.Errorf("the claim %s of the scope %s is not read from anywhere", name, scope)
 			}
 		}
-		if len(claimsOf[scope]) == 0 {
+		if len(idp.ScopeClaims(scope)) == 0 {
 			t.Errorf("the scope %s has no claims", scope)
 		}
 	}

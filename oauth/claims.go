@@ -6,17 +6,6 @@ import (
 	"postern/idp"
 )
 
-// claimsOf are the claims that a scope asks for (OpenID Connect Core 1.0 §5.4).
-var claimsOf = map[string][]string{
-	"profile": {
-		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
-		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
-	},
-	"email":   {"email", "email_verified"},
-	"address": {"address"},
-	"phone":   {"phone_number", "phone_number_verified"},
-}
-
 // userClaims read the claims about an End-User. What is empty is not claimed (OpenID Connect Core
 // 1.0 §5.3.2).
 var userClaims = map[string]func(*idp.User) any{
@@ -66,7 +55,7 @@ func address(u *idp.User) any {
 // mayLearn tells whether c may ask for a claim about an End-User: one that belongs to a scope that
 // c is registered for. The claims parameter is no way around that.
 func mayLearn(c *idp.Client, name string) bool {
-	return slices.ContainsFunc(c.Metadata.Scopes, func(scope string) bool { return slices.Contains(claimsOf[scope], name) })
+	return slices.ContainsFunc(c.Metadata.Scopes, func(scope string) bool { return slices.Contains(idp.ScopeClaims(scope), name) })
 }
 
 // isJudged tells whether a claim of the authentication, asked for in the ID token, changes what is

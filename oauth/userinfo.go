@@ -48,10 +48,10 @@ func (s *Server) userInfo(ctx context.Context, shown string) (map[string]any, er
 			status: http.StatusForbidden, code: "insufficient_scope", description: "The access token lacks the scope openid.",
 		}
 	}
-	claims := make(map[string]any, 16)
+	claims := make(map[string]any, 12)
 	claims["sub"] = visit.User.ID.String()
 	for _, scope := range scopes {
-		for _, name := range claimsOf[scope] {
+		for _, name := range idp.ScopeClaims(scope) {
 			putClaim(claims, visit.User, name)
 		}
 	}

@@ -50,10 +50,10 @@ var (
 		LEFT JOIN sessions s ON s.id = g.session_id AND g.session_bound`
 )
 
-// standingDests are the fields of standingColumns.
-func standingDests(v *idp.GrantVisit) []any {
-	return []any{&v.UserStatus, &v.UserEpoch, &v.ConsentFloor, &v.SessionEpoch,
-		maybe{&v.SessionIdleAt}, maybe{&v.SessionEndsAt}, maybe{&v.SessionEndedAt}}
+// standingDests adds the fields of standingColumns to dests.
+func standingDests(dests []any, v *idp.GrantVisit) []any {
+	return append(dests, &v.UserStatus, &v.UserEpoch, &v.ConsentFloor, &v.SessionEpoch,
+		maybe{&v.SessionIdleAt}, maybe{&v.SessionEndsAt}, maybe{&v.SessionEndedAt})
 }
 
 var (
@@ -78,7 +78,7 @@ func (s *Store) Grant(ctx context.Context, id idp.ID, withUser bool) (v idp.Gran
 		query = grantWithUserQuery
 		dests = append(dests, userDests(v.User)...)
 	}
-	dests = append(dests, standingDests(&v)...)
+	dests = standingDests(dests, &v)
 	if err := s.row(ctx, query, []any{id}, dests...); err != nil {
 		return idp.GrantVisit{}, err
 	}
@@ -86,7 +86,7 @@ func (s *Store) Grant(ctx context.Context, id idp.ID, withUser bool) (v idp.Gran
 }
 
 // An access token needs a third of the columns, each of which costs at every request of an API.
-// The deny rows are joined: for an IN or an EXISTS SQLite makes a table in memory each time.
+// The deny rows are joined, since SQLite makes a table in memory for an IN, each time.
 var (
 	accessColumns = bare(`g.client_id, g.user_id, g.session_bound, g.scopes, g.audience, g.facts, g.epoch,
 		g.consent_version, g.revoked_at`) + `, ` + standingColumns + `,
@@ -105,8 +105,10 @@ var (
 		JOIN users u ON u.id = g.user_id` + accessJoins
 )
 
-// maxDenyKeys is how many deny keys a token has: its own and that of its generation.
-const maxDenyKeys = 2
+const (
+	maxDenyKeys      = 2  // of a token: its own and that of its generation
+	maxAccessColumns = 22 // of accessWithUserQuery
+)
 
 // AccessGrant implements idp.GrantStore.
 func (s *Store) AccessGrant(ctx context.Context, id idp.ID, denyKeys [][]byte, withUser bool) (v idp.GrantVisit, err error) {
@@ -118,9 +120,10 @@ func (s *Store) AccessGrant(ctx context.Context, id idp.ID, denyKeys [][]byte, w
 	query := accessQuery
 	g := &v.Grant
 	g.ID = id
-	dests := append([]any{&g.ClientID, &g.UserID, &g.SessionBound, &g.Scopes, &g.Audience, &g.Facts, &g.Epoch,
-		&g.ConsentVersion, maybe{&g.RevokedAt}}, standingDests(&v)...)
-	dests = append(dests, &v.Denied)
+	dests := make([]any, 0, maxAccessColumns)
+	dests = append(dests, &g.ClientID, &g.UserID, &g.SessionBound, &g.Scopes, &g.Audience, &g.Facts, &g.Epoch,
+		&g.ConsentVersion, maybe{&g.RevokedAt})
+	dests = append(standingDests(dests, &v), &v.Denied)
 	if withUser {
 		u := new(idp.User)
 		v.User = u
@@ -172,7 +175,7 @@ func (s *Store) RotateRefresh(ctx context.Context, g idp.Grant, shown int64) (bo
 }
 
 // SkipRefresh implements idp.GrantStore.
-func (s *Store) SkipRefresh(ctx context.Context, g idp.Grant, head, shown int64, key []byte) (done bool, err error) {
+func (s *Store) SkipRefresh(ctx context.Context, g idp.Grant, head, shown int64, d idp.Denial) (done bool, err error) {
 	err = s.Tx(ctx, func(ctx context.Context) error {
 		n, err := s.repeat(ctx, skipQuery,
 			g.RefreshGen, g.RefreshParent, g.RefreshRecent, g.RefreshKey, g.RefreshExpiresAt,
@@ -180,7 +183,7 @@ func (s *Store) SkipRefresh(ctx context.Context, g idp.Grant, head, shown int64,
 		if done = n > 0; err != nil || !done {
 			return err
 		}
-		return s.Deny(ctx, key, g.DeadAt)
+		return s.Deny(ctx, d.Key, d.DeadAt)
 	})
 	return done && err == nil, err
 }

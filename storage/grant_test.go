@@ -195,7 +195,7 @@ func TestI3_SkipDeniesTheSkippedGenerationInItsTx(t *testing.T) {
 			{"sent again", skip(3, 3), 2, 1, true},
 			{"repeated by the same parent", skip(4, 4), 3, 1, true},
 		} {
-			done, err := s.SkipRefresh(ctx, c.next, c.head, c.shown, []byte(c.what))
+			done, err := s.SkipRefresh(ctx, c.next, c.head, c.shown, idp.Denial{Key: []byte(c.what), DeadAt: c.next.DeadAt})
 			must(t, err)
 			same(t, c.what, done, c.done)
 			denied, err := s.DeniedToken(ctx, []byte(c.what))

@@ -87,6 +87,9 @@ func (s *site) handle(table []route) {
 		if rt.Method == http.MethodGet && rt.Auth != forToken && (rt.Caching == handlerCache || rt.Path == healthPath) {
 			paths[rt.Path][http.MethodHead] = s.wrap(rt)
 		}
+		if rt.forProgram() {
+			paths[rt.Path][anyOther] = s.wrap(rt) // it refuses in the words of its protocol
+		}
 	}
 	for path, m := range paths {
 		s.mux.Handle(path, m)
@@ -97,11 +100,16 @@ func (s *site) handle(table []route) {
 // methods are the handlers of one path by their methods.
 type methods map[string]http.Handler
 
+// anyOther is the method of the handler that answers those without one.
+const anyOther = ""
+
 // ServeHTTP answers 405 with Allow where the path has no such method (RFC 9110 §15.5.6).
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h := m[r.Method]; h != nil {
-		h.ServeHTTP(w, r)
-		return
+	for _, method := range []string{r.Method, anyOther} {
+		if h := m[method]; h != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
 	}
 	allowed := make([]string, 0, len(m))
 	for method := range m {
@@ -118,6 +126,9 @@ func (s *site) wrap(rt route) http.Handler {
 	if rt.Auth == forBrowser {
 		h = s.ui.Visitor(h)
 	}
+	if !rt.forProgram() {
+		h = s.bounded(h)
+	}
 	if rt.CSRF == csrfOrigin {
 		h = s.sameOrigin(h)
 	}
@@ -125,6 +136,19 @@ func (s *site) wrap(rt route) http.Handler {
 		h = withoutStore(h)
 	}
 	return h
+}
+
+// bounded shows a page to whom sends more than any form holds. Programs are told by the handler.
+func (s *site) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxBody {
+			// The rest of the body is not read: the connection ends with the answer.
+			w.Header().Set("Connection", "close")
+			s.showProblem(w, r, http.StatusRequestEntityTooLarge, "request_too_large")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 var notStored = []string{"no-store"}
@@ -182,12 +206,6 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.finish(a, r)
 	if s.strayed(a, r) {
-		return
-	}
-	if r.ContentLength > maxBody {
-		// The rest of the body is not read: the connection ends with the answer.
-		h.Set("Connection", "close")
-		s.showProblem(a, r, http.StatusRequestEntityTooLarge, "request_too_large")
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {

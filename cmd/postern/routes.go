@@ -20,6 +20,9 @@ type route struct {
 	Handler http.HandlerFunc
 }
 
+// forProgram tells whether no person sees the answer, which the handler writes in JSON.
+func (rt *route) forProgram() bool { return rt.Auth == forClient || rt.Auth == forToken }
+
 // An auth says who may come, and how they show who they are. The handler holds them to it.
 type auth string
 

@@ -104,6 +104,15 @@ func TestOtherMethodsAreRefusedWithAllow(t *testing.T) {
 	}
 }
 
+func TestProgramsAreToldOfTheWrongMethodInJSON(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), nil)
+	for _, rt := range tableOf(h) {
+		if rt.forProgram() {
+			wantWordsFor(t, rt, h.send(t, http.MethodPut, rt.Path, http.Header{}, nil))
+		}
+	}
+}
+
 func TestUnknownPathsAreAPage(t *testing.T) {
 	h := open(t, storagetest.SQLite(t), nil)
 	for _, path := range []string{"/nowhere", "/login/", "/oauth2", "/oauth2/authorize/x", "/static/none.css", "//login", "/login/../x"} {

@@ -308,6 +308,7 @@ func TestBodiesAreLimited(t *testing.T) {
 		if answer.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s: a body of %d bytes is answered %d, want 413", rt.Path, len(large), answer.StatusCode)
 		}
+		wantWordsFor(t, rt, answer)
 	}
 }
 
@@ -393,5 +394,17 @@ func TestHSTSIsForHTTPSInProduction(t *testing.T) {
 	h = open(t, storagetest.SQLite(t), func(c *config.Config) { c.Profile, c.Issuer = "development", "http://localhost:8080" })
 	if got := h.send(t, http.MethodGet, healthPath, nil, nil).Header.Get("Strict-Transport-Security"); got != "" {
 		t.Errorf("development: got %q", got)
+	}
+}
+
+// wantWordsFor expects a refusal in the words of who asked: JSON for a program, a page for a person.
+func wantWordsFor(t *testing.T, rt route, answer *http.Response) {
+	t.Helper()
+	want := "text/html"
+	if rt.forProgram() {
+		want = "application/json"
+	}
+	if got, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";"); got != want {
+		t.Errorf("%s %s: %d is told in %q, want %q", rt.Method, rt.Path, answer.StatusCode, got, want)
 	}
 }
