@@ -35,7 +35,7 @@ func median(list []time.Duration) time.Duration {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// mannWhitney is the two-sided p of the U test, by the normal approximation, which eight
+// mannWhitney is the two-sided p of the U test, by the normal approximation, which twenty
 // samples each suffice for.
 func mannWhitney(a, b []time.Duration) float64 {
 	u := 0.0
@@ -82,24 +82,22 @@ func cpu(t *testing.T) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// compareCosts fails the test where failed logins with the names differ in three runs in a row.
-func (h *house) compareCosts(t *testing.T, samples int, names ...string) {
+// compareCosts fails the test where failed logins with the names differ by 20 samples, and still
+// by 40 and by 60: what other processes do to the caches evens out, a difference stays.
+func (h *house) compareCosts(t *testing.T, names ...string) {
 	t.Helper()
 	var differ []string
+	costs := make([][]time.Duration, len(names))
 	for range 3 {
-		costs := make([][]time.Duration, len(names))
-		for i := range samples {
-			for j, name := range names {
-				start := cpu(t)
-				_, err := h.tryLogIn(t, "192.0.2.1", strings.ReplaceAll(name, "#", fmt.Sprint(i)), "wrong password")
-				costs[j] = append(costs[j], cpu(t)-start)
-				wantError(t, err, idp.Denied, "invalid_credentials", "")
+		for range 20 {
+			for i, name := range names {
+				costs[i] = append(costs[i], h.costOfFailure(t, strings.ReplaceAll(name, "#", fmt.Sprint(len(costs[i])))))
 			}
 		}
 		differ = nil
-		for j := 1; j < len(names); j++ {
-			if why := sameCost(costs[0], costs[j]); why != "" {
-				differ = append(differ, fmt.Sprintf("%s and %s: %s (%v and %v)", names[0], names[j], why, costs[0], costs[j]))
+		for i := 1; i < len(names); i++ {
+			if why := sameCost(costs[0], costs[i]); why != "" {
+				differ = append(differ, fmt.Sprintf("%s and %s: %s (%v and %v)", names[0], names[i], why, costs[0], costs[i]))
 			}
 		}
 		if differ == nil {
@@ -107,6 +105,15 @@ func (h *house) compareCosts(t *testing.T, samples int, names ...string) {
 		}
 	}
 	t.Error(strings.Join(differ, "\n"))
+}
+
+func (h *house) costOfFailure(t *testing.T, name string) time.Duration {
+	t.Helper()
+	start := cpu(t)
+	_, err := h.tryLogIn(t, "192.0.2.1", name, "wrong password")
+	cost := cpu(t) - start
+	wantError(t, err, idp.Denied, "invalid_credentials", "")
+	return cost
 }
 
 func TestS0_27_I21_AFailedLoginCostsTheSameWhoeverIsNamed(t *testing.T) {
@@ -119,7 +126,7 @@ func TestS0_27_I21_AFailedLoginCostsTheSameWhoeverIsNamed(t *testing.T) {
 	if err := h.DisableUser(t.Context(), erin.ID); err != nil {
 		t.Fatal(err)
 	}
-	h.compareCosts(t, 8, "alice", "zoe#", "erin")
+	h.compareCosts(t, "alice", "zoe#", "erin")
 }
 
 func TestI21_WhereAllPasswordsAreOldUnknownNamesCostWhatTheyCost(t *testing.T) {
@@ -133,7 +140,7 @@ func TestI21_WhereAllPasswordsAreOldUnknownNamesCostWhatTheyCost(t *testing.T) {
 	if err := idp.CountSchemes(h.Provider, t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.compareCosts(t, 15, "alice", "zoe#")
+	h.compareCosts(t, "alice", "zoe#")
 }
 
 func TestI21_DummiesAreChosenByShare(t *testing.T) {
