@@ -51,7 +51,17 @@ func TestFactsComeBackAsTheyWerePutIn(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{`[]`, `["a"]`, `["","true","","","x","","","","true","0"]`, `{"u":"https://rp.example/cb"}`} {
+	for text, want := range map[string]Facts{
+		`[]`:                     {},
+		`["https://rp/","true"]`: {RedirectURI: "https://rp/", RedirectSent: true},
+		`["","false","","n","0","","","","false","7","of a newer program"]`: {Nonce: "n", RequestedAt: 7},
+	} {
+		var got Facts
+		if err := got.Scan(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{`["","true","","","x","","","","true","0"]`, `{"u":"https://rp.example/cb"}`} {
 		if err := new(Facts).Scan(text); err == nil {
 			t.Errorf("%s was read", text)
 		}

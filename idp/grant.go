@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -50,8 +49,8 @@ type Grant struct {
 }
 
 // Facts are what the authorization fixed and no statement asks for. As a column they are a JSON
-// array of strings in this order: every request with a token reads it, and an object would take
-// ten times as long.
+// array of strings in this order, to which a new one is appended: every request with a token reads
+// it, and an object would take ten times as long.
 type Facts struct {
 	RedirectURI string
 	// RedirectSent tells whether the request named it, so that the code's redemption must too.
@@ -83,11 +82,10 @@ func (f *Facts) Scan(src any) error {
 	if err := facts.Scan(src); err != nil {
 		return err
 	}
-	if len(facts) != factCount {
-		return fmt.Errorf("scan facts: %d, want %d", len(facts), factCount)
-	}
-	authTime, err1 := strconv.ParseInt(facts[4], 10, 64)
-	requestedAt, err2 := strconv.ParseInt(facts[9], 10, 64)
+	// A row of an older program has fewer, one of a newer program more.
+	facts = append(facts, make(List, max(0, factCount-len(facts)))...)
+	authTime, err1 := parseSeconds(facts[4])
+	requestedAt, err2 := parseSeconds(facts[9])
 	*f = Facts{
 		RedirectURI: facts[0], RedirectSent: facts[1] == "true", Challenge: facts[2], Nonce: facts[3], AuthTime: authTime,
 		ACR: facts[5], Claims: facts[7], AuthTimeAsked: facts[8] == "true", RequestedAt: requestedAt,
@@ -96,6 +94,14 @@ func (f *Facts) Scan(src any) error {
 		f.AMR = strings.Split(facts[6], " ")
 	}
 	return errors.Join(err1, err2)
+}
+
+// parseSeconds reads seconds since 1970, "" for none.
+func parseSeconds(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	return strconv.ParseInt(s, 10, 64)
 }
 
 // A Redemption of a refresh token, as rt_recent remembers it.

@@ -179,15 +179,15 @@ func checkScripts(t *testing.T, list []*html.Node) {
 // Password managers and tests key on these: they never change without a note in CHANGELOG.md.
 func TestIDsAndNamesStayAsTheyAre(t *testing.T) {
 	want := map[string]string{
-		"login": "form /login?tx=TX · input#username[username] text username required · input#password[password] password current-password required · " +
-			"input#[remember] checkbox · button#sign-in[] · button#cancel[cancel=1]",
-		"continue": "form /login/continue?tx=TX · button#continue[] · button#cancel[cancel=1]",
+		"login": "form /login?tx=TX · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
+			"input#[remember] checkbox · button#sign-in[] · button#cancel[cancel=cancel]",
+		"continue": "form /login/continue?tx=TX · button#continue[] · button#cancel[cancel=cancel]",
 		"consent":  "form /consent?tx=TX · button#deny[decision=deny] · button#allow[decision=allow]",
 		"logout":   "form /logout?tx=TX · button#confirm-logout[]",
 		"password": "form /account/password?tx=TX · input#username[username] text username · input#password[password] password current-password required · " +
 			"input#new_password[new_password] password new-password required · button#change-password[]",
-		"login again": "form /login?tx=TX&another=1 · input#username[username] text username required · input#password[password] password current-password required · " +
-			"button#sign-in[] · button#cancel[cancel=1]",
+		"login again": "form /login?tx=TX&another=1 · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
+			"button#sign-in[] · button#cancel[cancel=cancel]",
 	}
 	got := map[string]string{}
 	for _, s := range renderings(t) {

@@ -36,7 +36,7 @@ func TestSignInWithoutARelyingPartyHasNoCancel(t *testing.T) {
 	if strings.Contains(page.Body.String(), `id="cancel"`) || strings.Contains(read(t, page), "to continue to") {
 		t.Error("the page speaks of a relying party")
 	}
-	w := b.post(action(t, page), fields("username", "alice", "password", alicesPassword, "cancel", "1"))
+	w := b.post(action(t, page), fields("username", "alice", "password", alicesPassword, "cancel", "cancel"))
 	if in := b.opened(w); in.Denied || in.Request.Return != "/account" {
 		t.Errorf("%+v", in)
 	}
@@ -340,12 +340,12 @@ func TestEachPageOfAnInteractionCanBeCancelled(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
 	login := b.formOf("/login?tx=" + b.asked())
-	if in := b.opened(b.post(login, fields("cancel", "1"))); !in.Denied {
+	if in := b.opened(b.post(login, fields("cancel", "cancel"))); !in.Denied {
 		t.Error("the sign-in page does not cancel")
 	}
 	b.signIn("alice", alicesPassword)
 	choose := b.formOf("/login/continue?tx=" + b.asked("prompt", "select_account"))
-	if in := b.opened(b.post(choose, fields("cancel", "1"))); !in.Denied {
+	if in := b.opened(b.post(choose, fields("cancel", "cancel"))); !in.Denied {
 		t.Error("the page of who is signed in does not cancel")
 	}
 	consent := b.formOf("/consent?tx=" + b.asked())
