@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"postern/storage"
@@ -51,4 +52,29 @@ func release(t *testing.T, held func() error) {
 	if err := held(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestI22_AServerWaitsForWhoChangesTheSchema(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		var wg sync.WaitGroup
+		for range 4 { // nodes that start at once on an empty database
+			wg.Go(func() {
+				s, err := storage.Open(t.Context(), url, storage.Options{Migrate: true})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer s.Close()
+				held, err := storage.Serve(t.Context(), url)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := held(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
