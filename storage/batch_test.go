@@ -153,7 +153,7 @@ func TestI8_AnInterruptUndoesTheBatchAndEachRunsAlone(t *testing.T) {
 
 func TestI8_AFullDiskUndoesTheBatchAndEachRunsAlone(t *testing.T) {
 	s := openSQLite(t)
-	must(t, s.Exec(t.Context(), `PRAGMA max_page_count = 120`))
+	must(t, s.FillDisk(t.Context(), 120))
 	first, guilty, last := adds(s, "first"), adds(s, "guilty"), adds(s, "last")
 	u := newUser("guilty")
 	u.Profile.Name = strings.Repeat("x", 1<<20)

@@ -105,7 +105,7 @@ func (c *conn) judge(err error) error {
 	}
 	if c.driver == "postgres" {
 		e, ok := errors.AsType[*pq.Error](err)
-		c.lost = c.lost || !ok || e.Fatal()
+		c.lost = c.lost || !ok || e.Fatal() || outdated(e)
 	} else {
 		c.lost = c.lost || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
 	}
@@ -213,19 +213,34 @@ func (p *pool) release(c *conn) {
 	<-p.slots
 }
 
+// lend lends a connection to fn. One whose fn panicked serves no more: nobody knows after what.
+func (p *pool) lend(ctx context.Context, fn func(*conn) error) error {
+	c, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	returned := false
+	defer func() {
+		c.lost = c.lost || !returned
+		p.release(c)
+	}()
+	err = fn(c)
+	returned = true
+	return err
+}
+
 // maxAttempts bounds how often something is tried that definitely had no effect.
 const maxAttempts = 5
 
 // read runs fn, which only reads, and again where the connection was lost.
 func (p *pool) read(ctx context.Context, fn func(*tx) error) error {
 	for attempt := 1; ; attempt++ {
-		c, err := p.acquire(ctx)
-		if err != nil {
+		lost := false
+		err := p.lend(ctx, func(c *conn) error {
+			err := fn(&tx{conn: c})
+			lost = c.lost
 			return err
-		}
-		err = fn(&tx{conn: c})
-		lost := c.lost
-		p.release(c)
+		})
 		if err == nil || !lost || attempt == maxAttempts || errors.Is(err, idp.ErrNotFound) {
 			return err
 		}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -74,4 +75,20 @@ func ForgetMigration(t *testing.T, url string) {
 	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 2`); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// FillDisk lets SQLite's file grow to some pages, on every connection that writes.
+func (s *Store) FillDisk(ctx context.Context, pages int) error {
+	w := s.writes.(*writer)
+	open := w.open
+	limit := fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)
+	w.open = func(ctx context.Context) (*conn, error) {
+		c, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, err = c.ExecContext(ctx, limit)
+		return c, err
+	}
+	return s.Exec(ctx, limit) // on the one that is open
 }

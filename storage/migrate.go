@@ -81,7 +81,8 @@ func schemaOf(url string, missing func(path string) error) (*schema, error) {
 		}
 		return postgresSchema(sql.OpenDB(connector)), nil
 	}
-	if err := prepareFile(file, missing); err != nil {
+	file, err := prepareFile(file, missing)
+	if err != nil {
 		return nil, err
 	}
 	db, err := sql.Open("sqlite", dsn(file))

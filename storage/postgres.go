@@ -29,7 +29,7 @@ const answerWithin = 15 * time.Second
 // settings are sent on each new connection: what was measured or promised rests on them. Every
 // statement finds its rows by a key, so that one plan serves all values. Its joins walk indexes
 // while the tables are small, too: to hash one for a single row costs more, and far more where the
-// plan outlives the smallness.
+// plan outlives the smallness. To compile a plan takes a thousand times as long as it runs.
 const settings = `SET default_transaction_isolation = 'read committed';
 	SET statement_timeout = '10s';
 	SET lock_timeout = '5s';
@@ -37,7 +37,8 @@ const settings = `SET default_transaction_isolation = 'read committed';
 	SET plan_cache_mode = 'force_generic_plan';
 	SET enable_seqscan = off;
 	SET enable_hashjoin = off;
-	SET enable_mergejoin = off`
+	SET enable_mergejoin = off;
+	SET jit = off`
 
 // A postgres connector opens connections whose answers are bounded and whose settings are set.
 type postgresConnector struct{ *pq.Connector }
@@ -173,18 +174,17 @@ func (p *postgres) attempt(ctx context.Context, fn func(*tx) error) (again bool,
 // once sends a statement that is its own transaction.
 func (p *postgres) once(ctx context.Context, fn func(*tx) error) error {
 	for attempt := 1; ; attempt++ {
-		c, err := p.conns.acquire(ctx)
-		if err != nil {
+		var lost, sent, again bool
+		err := p.conns.lend(ctx, func(c *conn) error {
+			t := &tx{conn: c}
+			err := fn(t)
+			lost, sent, again = c.lost, c.sent, transient(t.failed)
 			return err
-		}
-		t := &tx{conn: c}
-		err = fn(t)
-		lost, sent := c.lost, c.sent
-		p.conns.release(c)
-		if lost && sent {
+		})
+		if lost && sent && !again {
 			return fmt.Errorf("%w: %w", idp.ErrUncertain, err)
 		}
-		if err == nil || !lost && !transient(t.failed) || attempt == maxAttempts || ctx.Err() != nil {
+		if err == nil || !lost && !again || attempt == maxAttempts || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -200,8 +200,13 @@ func (p *postgres) repeatable(ctx context.Context, fn func(*tx) error) error {
 }
 
 // transient tells whether err says that the same may succeed when it is done again:
-// serialization_failure and deadlock_detected (PostgreSQL, appendix A).
+// serialization_failure and deadlock_detected (PostgreSQL, appendix A), or a plan that is outdated.
 func transient(err error) bool {
 	e, ok := errors.AsType[*pq.Error](err)
-	return ok && (e.Code == "40001" || e.Code == "40P01")
+	return ok && (e.Code == "40001" || e.Code == "40P01" || outdated(e))
 }
+
+// outdated tells whether a statement was refused because what its connection had prepared serves
+// no more: feature_not_supported ("cached plan must not change result type") after a column
+// changed, invalid_sql_statement_name after somebody dropped it.
+func outdated(e *pq.Error) bool { return e.Code == "0A000" || e.Code == "26000" }

@@ -24,7 +24,8 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	if o.Migrate {
 		missing = makeFile
 	}
-	if err := prepareFile(path, missing); err != nil {
+	path, err := prepareFile(path, missing)
+	if err != nil {
 		return nil, err
 	}
 	if err := prepareSQLite(ctx, path, o); err != nil {
@@ -38,6 +39,9 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A connection that is given up is closed, and with it undone what was under way.
+	writing.SetMaxIdleConns(0)
+	reading.SetMaxIdleConns(0)
 	readers := newPool(max(2, min(8, 2*runtime.GOMAXPROCS(0))), 0, opener(reading, "sqlite", o), o.Log)
 	w := newWriter(opener(writing, "sqlite", o), o.Log)
 	return &Store{
@@ -88,22 +92,26 @@ func turnOnWAL(ctx context.Context, db *sql.DB) error {
 	return fmt.Errorf("turn on the write-ahead log: %w", err)
 }
 
-// prepareFile checks that path is ours, and does what `missing` says where there is no file.
-func prepareFile(path string, missing func(path string) error) error {
+// prepareFile checks that path is ours, and does what `missing` says where there is no file. It
+// returns the file's own name, beside which the locks lie: every symbolic link to it must meet
+// the same ones.
+func prepareFile(path string, missing func(path string) error) (real string, err error) {
 	if path == "" || path == ":memory:" {
-		return errors.New("sqlite: needs the path of a file")
+		return "", errors.New("sqlite: needs the path of a file")
 	}
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return missing(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = missing(path)
+	case err == nil && info.IsDir():
+		err = fmt.Errorf("%s is a folder", path)
+	case err == nil:
+		err = checkOwner(path, info)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	if info.IsDir() {
-		return fmt.Errorf("%s is a folder", path)
-	}
-	return checkOwner(path, info)
+	return filepath.EvalSymlinks(path)
 }
 
 func refuseMissing(path string) error {
@@ -115,6 +123,9 @@ func refuseMissing(path string) error {
 // the locks that SQLite holds on it in this process.
 func makeFile(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("make %s: the directory %s does not exist", path, filepath.Dir(path))
+	}
 	if err != nil {
 		return err
 	}
