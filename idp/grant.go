@@ -319,8 +319,12 @@ func (p *Provider) revoke(ctx context.Context, g *Grant, why string, e Event) er
 
 // DenyToken revokes a single access token by one of its deny keys.
 func (p *Provider) DenyToken(ctx context.Context, key []byte, until time.Time) error {
-	return stored("deny a token", p.store.Deny(ctx, key, until))
+	return stored("deny a token", p.store.Deny(ctx, key, until.Add(clockSkew)))
 }
+
+// clockSkew is by how much the clocks of nodes may differ: a deny row outlives its tokens by so
+// much, so that a fast node does not sweep what a slow one still needs.
+const clockSkew = time.Minute
 
 // DeniedToken tells whether a client_credentials token was revoked: one SELECT.
 func (p *Provider) DeniedToken(ctx context.Context, key []byte) (bool, error) {

@@ -232,7 +232,7 @@ func (p *Provider) skip(ctx context.Context, g *Grant, next Grant) (done bool, e
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
 		var err error
 		done, err = p.store.SkipRefresh(ctx, next, g.RefreshGen, g.RefreshParent, Denial{
-			Key: GenerationKey(g.ID, g.RefreshGen), DeadAt: p.Now().Add(p.cfg.Tokens.AccessTTL),
+			Key: GenerationKey(g.ID, g.RefreshGen), DeadAt: p.Now().Add(p.cfg.Tokens.AccessTTL + clockSkew),
 		})
 		if err != nil || !done {
 			return err

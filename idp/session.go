@@ -97,8 +97,9 @@ type SessionStore interface {
 	// whether it is remembered, and the times of s but CreatedAt, where the row is not ended and
 	// its authentication is still `from`. Otherwise it returns ErrConflict.
 	RenewSession(ctx context.Context, s Session, from ID) error
-	// TouchSession raises last_seen_at, idle_at and dead_at.
-	TouchSession(ctx context.Context, id ID, seen, idle, dead time.Time) error
+	// TouchSession writes LastSeenAt, IdleAt and DeadAt of s, where its authentication is still the
+	// same and nobody saw it later.
+	TouchSession(ctx context.Context, s Session) error
 	// Sessions lists the sessions that have not ended, newest first, at most limit: those of a
 	// user, or everybody's where userID is zero. Those after the ID `before` are older than it;
 	// zero starts at the newest.
@@ -189,8 +190,7 @@ func (p *Provider) Visit(ctx context.Context, token SessionToken, clientID strin
 	}
 	if now := p.Now(); now.Sub(v.Session.LastSeenAt) >= touchEvery {
 		p.touched(&v.Session, now)
-		s := &v.Session
-		if err := p.store.TouchSession(ctx, s.ID, s.LastSeenAt, s.IdleAt, s.DeadAt); err != nil {
+		if err := p.store.TouchSession(ctx, v.Session); err != nil {
 			p.log.WarnContext(ctx, "touch a session", "error", err) // the next request will
 		}
 	}

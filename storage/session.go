@@ -71,11 +71,12 @@ func (s *Store) RenewSession(ctx context.Context, row idp.Session, from idp.ID) 
 }
 
 // TouchSession implements idp.SessionStore.
-func (s *Store) TouchSession(ctx context.Context, id idp.ID, seen, idle, dead time.Time) error {
+func (s *Store) TouchSession(ctx context.Context, seen idp.Session) error {
 	_, err := s.exec(ctx, `
 		UPDATE sessions
 		SET last_seen_at = ?, idle_at = ?, dead_at = ?
-		WHERE id = ? AND ended_at IS NULL AND last_seen_at < ?`, seen, idle, dead, id, seen)
+		WHERE id = ? AND authentication = ? AND ended_at IS NULL AND last_seen_at < ?`,
+		seen.LastSeenAt, seen.IdleAt, seen.DeadAt, seen.ID, seen.Authentication, seen.LastSeenAt)
 	return err
 }
 

@@ -77,8 +77,14 @@ func TestTouchOnlyRaisesASession(t *testing.T) {
 		ctx := t.Context()
 		want := addSession(t, s, addUser(t, s, "ada").ID)
 		want.LastSeenAt, want.IdleAt, want.DeadAt = at(5*time.Minute), at(2*time.Hour), at(30*time.Hour)
-		must(t, s.TouchSession(ctx, want.ID, want.LastSeenAt, want.IdleAt, want.DeadAt))
-		must(t, s.TouchSession(ctx, want.ID, at(0), at(0), at(0))) // of a slower request
+		must(t, s.TouchSession(ctx, want))
+		slower := want
+		slower.LastSeenAt, slower.IdleAt, slower.DeadAt = at(0), at(0), at(0)
+		must(t, s.TouchSession(ctx, slower))
+		former := want // as it was read before its user signed in anew
+		former.Authentication = idp.RandomID()
+		former.LastSeenAt, former.IdleAt, former.DeadAt = at(6*time.Minute), at(time.Hour), at(time.Hour)
+		must(t, s.TouchSession(ctx, former))
 		v, err := s.Visit(ctx, want.ID, "")
 		must(t, err)
 		same(t, "touched", v.Session, want)
