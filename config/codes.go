@@ -75,6 +75,8 @@ on every address; with port 0 the system chooses one.`},
 the server's own certificate; those of its issuers follow.`},
 	{"CFG-034", "networks of proxies without hops", `proxy.trusted_cidrs narrows from whom X-Forwarded-For is believed; proxy.trusted_hops says how
 many of its entries are. With 0 hops no header is believed, so the networks have no effect.`},
+	{"CFG-035", "preload without what it asks for", `The browsers' preload list takes a host whose Strict-Transport-Security holds for a year, its
+subdomains too. Set tls.hsts.preload to false where the one or the other is not wanted.`},
 	{"CFG-040", "the database", `database.url is sqlite:PATH, relative to the working directory or absolute, or a URL of
 PostgreSQL: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full. Characters such as
 @, : and / in the password are written as % escapes.`},
@@ -88,6 +90,9 @@ can be read again: back it up apart from the database.`},
 and 32 random bytes in base64url without padding. ` + "`postern key generate`" + ` prints one.`},
 	{"CFG-043", "two root keys with one number", `The number tells which key sealed a value, so each key has its own. Give a new key the next
 number: ` + "`postern key generate --number 2`" + `.`},
+	{"CFG-044", "a root key that others can read", `Whoever has the root key and the database can act as any user, so a file with one belongs to the
+user that Postern runs as, with the mode 600. Make it so with
+` + "`(umask 077; postern key generate > root.key)`" + `.`},
 	{"CFG-050", "cheap password hashes", `Whoever gets hold of the database guesses passwords as fast as the hash allows. Production asks
 for at least what OWASP's Password Storage Cheat Sheet does: 19 MiB with two passes, or an
 equivalent. Cheaper settings are for the profile development, and for tests.`},

@@ -38,12 +38,27 @@ type Config struct {
 	Log        Log        `yaml:"log"`
 }
 
-// TLS serves https without a proxy. Both keys are set, or none.
+// TLS serves https without a proxy, where cert and key are set, and says what browsers keep about
+// https.
 type TLS struct {
 	// Cert is the path of a PEM file with the certificate and its chain.
 	Cert string `yaml:"cert" example:"/etc/postern/cert.pem"`
 	// Key is the path of a PEM file with the certificate's private key.
 	Key string `yaml:"key" example:"/etc/postern/key.pem"`
+
+	HSTS HSTS `yaml:"hsts"`
+}
+
+// HSTS is the header Strict-Transport-Security, by which browsers keep to https (RFC 6797).
+type HSTS struct {
+	// MaxAge is how long browsers keep to https (Strict-Transport-Security); with 0s they forget it.
+	// The header is sent with an https issuer and the profile production.
+	MaxAge time.Duration `yaml:"max_age" min:"0s" max:"730d" example:"365d"`
+	// IncludeSubdomains holds for the subdomains of the issuer's host, too: all of them speak https.
+	IncludeSubdomains bool `yaml:"include_subdomains" example:"true"`
+	// Preload allows browsers to have the host on a list of their own, which it leaves after months
+	// only. It needs the subdomains, and a year.
+	Preload bool `yaml:"preload" example:"false"`
 }
 
 // Proxy says which proxies in front are believed.
@@ -115,7 +130,7 @@ type Sessions struct {
 // RateLimits are limits by action, each AMOUNT/PERIOD/SCOPE, several joined with commas:
 // 10/m/ip,5/5m/key. `rate_limits: false` switches all of them off.
 type RateLimits struct {
-	// Off is `rate_limits: false`: no limit holds. For tests and measurements.
+	// Off switches all of them off. For tests and measurements.
 	Off bool `yaml:"-" section:"false"`
 	// Login limits attempts to sign in.
 	Login string `yaml:"login" example:"30/m/ip"`
@@ -175,6 +190,7 @@ func Default() *Config {
 	return &Config{
 		Profile:  "production",
 		Listen:   ":8080",
+		TLS:      TLS{HSTS: HSTS{MaxAge: 365 * 24 * time.Hour, IncludeSubdomains: true, Preload: true}},
 		Database: Database{URL: "sqlite:postern.db"},
 		Login:    Login{FlowTimeout: 15 * time.Minute},
 		Password: Password{MinLength: 12, Argon2: Argon2{MemoryKiB: 64 << 10, Time: 3, Parallelism: 2}, HashMemoryMiB: 512},

@@ -87,8 +87,8 @@ func document() string {
 func TestO7EveryKeyIsDocumented(t *testing.T) {
 	for _, k := range config.Keys() {
 		doc := k.Doc()
-		if doc == "" || !strings.HasSuffix(doc, ".") {
-			t.Errorf("%s: the doc comment is %q, want sentences", k.Path, doc)
+		if !strings.HasPrefix(strings.TrimPrefix(doc, "`"), k.Path) || !strings.HasSuffix(doc, ".") {
+			t.Errorf("%s: the doc comment is %q, want sentences that begin with the key", k.Path, doc)
 		}
 		if text := k.Text(); !strings.Contains(text, k.Path) || !strings.Contains(text, k.Env()) || !strings.Contains(text, k.Example) {
 			t.Errorf("%s: explained as %s", k.Path, text)

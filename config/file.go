@@ -215,10 +215,12 @@ func (l *loader) hide(v *value, k Key) {
 	case v.kind != scalar || v.text == "":
 	case !strings.Contains(v.place.source, v.text): // escaped, or on several lines
 		v.place.source = keyPart(v.place.source)
-	case k.Secret == "password":
-		l.hidden[v.text] = strings.Trim(withoutPassword(v.text), `"`)
 	default:
-		l.hidden[v.text] = strings.Repeat("*", utf8.RuneCountInString(v.text)) // the caret keeps its column
+		shown, ok := withoutPassword(v.text)
+		if k.Secret == "whole" || !ok {
+			shown = strings.Repeat("*", utf8.RuneCountInString(v.text)) // the caret keeps its column
+		}
+		l.hidden[v.text] = shown
 	}
 }
 

@@ -35,6 +35,7 @@ var rules = []rule{
 		}
 		return judgeTLSPair(c.TLS)
 	}},
+	{"tls.hsts.preload", judgePreload},
 	{"proxy.trusted_cidrs", judgeTrustedCIDRs},
 	{"database.url", judgeDatabase},
 	{"secrets.keys", judgeSecrets},
@@ -58,13 +59,19 @@ func (l *loader) judge(s *Loaded) {
 		}
 	}
 	for _, r := range rules {
-		if l.broken[r.key] || l.unread && r.key == "issuer" && s.Issuer == "" {
+		if l.broken[r.key] || l.unread && r.key == "issuer" && s.Issuer == "" || l.databaseAlone && forServers(r.key) {
 			continue
 		}
 		if c := r.judge(s.Config); c != nil {
 			l.find(s.problem(r.key, *c))
 		}
 	}
+}
+
+// forServers tells whether only what listens has a use for key.
+func forServers(key string) bool {
+	section, _, _ := strings.Cut(key, ".")
+	return slices.Contains([]string{"issuer", "listen", "tls", "proxy"}, section)
 }
 
 // judgeRange judges the tags oneof, min and max.
@@ -202,6 +209,20 @@ func judgeTLSPair(t TLS) *complaint {
 	return nil
 }
 
+// leastPreload is what the browsers' preload list asks for.
+const leastPreload = 365 * 24 * time.Hour
+
+func judgePreload(c *Config) *complaint {
+	switch h := c.TLS.HSTS; {
+	case h.Preload && !h.IncludeSubdomains:
+		return &complaint{"CFG-035", "is on without tls.hsts.include_subdomains", "Set tls.hsts.preload: false, or include the subdomains."}
+	case h.Preload && h.MaxAge < leastPreload:
+		return &complaint{"CFG-035", "is on with a tls.hsts.max_age of less than " + FormatDuration(leastPreload),
+			"Set tls.hsts.preload: false, or a longer time."}
+	}
+	return nil
+}
+
 func judgeTrustedCIDRs(c *Config) *complaint {
 	if len(c.Proxy.TrustedCIDRs) > 0 && c.Proxy.TrustedHops == 0 {
 		return &complaint{"CFG-034", "says whom to believe, but proxy.trusted_hops believes nobody",
@@ -231,6 +252,10 @@ func judgeDatabase(c *Config) *complaint {
 		if _, err := url.Parse(c.Database.URL); err != nil || !strings.HasPrefix(rest, "//") {
 			return &complaint{"CFG-040", "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}
 		}
+		if atBehindHost(c.Database.URL) {
+			return &complaint{"CFG-040", "has an @ behind its host",
+				"Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}
+		}
 		return nil
 	}
 	return &complaint{"CFG-040", "is no database that Postern knows", "Write sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE."}
@@ -239,7 +264,7 @@ func judgeDatabase(c *Config) *complaint {
 func judgeSecrets(c *Config) *complaint {
 	if len(c.Secrets.Keys) == 0 && strings.HasPrefix(c.Database.URL, "postgres") {
 		return &complaint{"CFG-041", "is required with PostgreSQL, whose nodes must agree on the keys",
-			"Run `postern key generate > root.key` once, and set secrets.keys: [\"file:root.key\"] on every node."}
+			"Run `(umask 077; postern key generate > root.key)` once, and set secrets.keys: [\"file:root.key\"] on every node."}
 	}
 	return nil
 }

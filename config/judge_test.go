@@ -51,7 +51,7 @@ func pair(t *testing.T) (cert, key string) {
 func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 	cert, key := pair(t)
 	_, otherKey := pair(t)
-	files := map[string]string{"cert.pem": cert, "key.pem": key, "other.pem": otherKey, "broken.pem": "no PEM"}
+	files := map[string]string{"cert.pem": cert, "key.pem": key, "other.pem": otherKey, "broken.pem": "no PEM", "open.key": "1:a"}
 	const good = "issuer: https://id.example.com\n"
 	type expect struct{ code, key, place, value, reason, remedy string }
 	// Those that a file as a whole has, and those that other packages judge by.
@@ -113,48 +113,62 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"localhost in production": {file: "issuer: http://localhost:8080\n", want: expect{"CFG-020", "issuer", "f.yaml:1:9", `"http://localhost:8080"`, "uses http", "Use https, or run `postern serve --dev` for a local trial."}},
 		"http with a certificate": {file: "issuer: http://localhost:8080\ntls: {cert: cert.pem, key: key.pem}\n", dev: true, want: expect{"CFG-020", "issuer", "f.yaml:1:9", `"http://localhost:8080"`, "uses http, and tls.cert serves https",
 			"Write https://localhost:8080, or remove tls.cert."}},
-		"no address":                 {file: "issuer: id.example.com\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"id.example.com"`, "is not an https address", "Write it like https://id.example.com."}},
-		"issuer with a slash":        {file: "issuer: https://id.example.com/\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://id.example.com/"`, "ends with a slash", "Write https://id.example.com."}},
-		"issuer with a path":         {file: "issuer: https://example.com/id\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com/id"`, "has a path", "Write https://example.com, and give Postern a host name of its own."}},
-		"issuer with a query":        {file: "issuer: https://example.com?a=b\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com?a=b"`, "has a query", "Write https://example.com."}},
-		"issuer with an empty query": {file: "issuer: https://example.com?\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com?"`, "has a query", "Write https://example.com."}},
-		"issuer with a fragment":     {file: "issuer: \"https://example.com#a\"\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com#a"`, "has a fragment", "Write https://example.com."}},
-		"issuer with a user":         {file: "issuer: https://me@example.com\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://me@example.com"`, "has a user in it", "Write https://example.com."}},
-		"issuer with port 443":       {file: "issuer: https://example.com:443\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com:443"`, "names the default port", "Write https://example.com."}},
-		"issuer in capitals":         {file: "issuer: https://ID.example.com\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://ID.example.com"`, "has capital letters in its host", "Write https://id.example.com."}},
-		"issuer beyond ASCII":        {file: "issuer: https://bücher.example\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://bücher.example"`, "has a host that is not ASCII", "Write the host's xn-- form."}},
-		"no issuer":                  {file: "listen: \":1\"\n", want: expect{"CFG-022", "issuer", "default", "", "is required: the address by which relying parties and browsers know this provider", "Write `issuer: https://id.example.com` into postern.yaml, or set POSTERN_ISSUER."}},
-		"a port alone":               {file: good + "listen: 8080\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `"8080"`, "is not HOST:PORT", `Write ":8080".`}},
-		"no port":                    {file: good + "listen: localhost\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `"localhost"`, "is not HOST:PORT", "Write HOST:PORT, or :PORT for every address."}},
-		"a port too high":            {file: good + "listen: \":70000\"\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `":70000"`, "has no port from 0 to 65535", `Write it like ":8080".`}},
-		"a URL to listen on":         {file: good + "listen: \"a b:80\"\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `"a b:80"`, "has no host name or address before the port", `Write it like "127.0.0.1:8080".`}},
-		"certificate without key":    {file: good + "tls: {cert: cert.pem}\n", want: expect{"CFG-031", "tls.key", "default", "", "is missing beside tls.cert", "Set both, or remove tls.cert."}},
-		"key without certificate":    {file: good + "tls: {key: key.pem}\n", want: expect{"CFG-031", "tls.cert", "default", "", "is missing beside tls.key", "Set both, or remove tls.key."}},
-		"no such certificate":        {file: good + "tls: {cert: none.pem, key: key.pem}\n", want: expect{"CFG-032", "tls.cert", "f.yaml:2:13", `"none.pem"`, "cannot be read: no such file or directory", "Check the path and its permissions."}},
-		"no such key":                {file: good + "tls: {cert: cert.pem, key: none.pem}\n", want: expect{"CFG-032", "tls.key", "f.yaml:2:28", `"none.pem"`, "cannot be read: no such file or directory", "Check the path and its permissions."}},
-		"another certificate's key":  {file: good + "tls: {cert: cert.pem, key: other.pem}\n", want: expect{"CFG-033", "tls.key", "f.yaml:2:28", `"other.pem"`, "does not fit tls.cert: private key does not match public key", "Give both files as PEM, the certificate first in its chain."}},
-		"no PEM":                     {file: good + "tls: {cert: cert.pem, key: broken.pem}\n", want: expect{"CFG-033", "tls.key", "f.yaml:2:28", `"broken.pem"`, "does not fit tls.cert: failed to find any PEM data in key input", "Give both files as PEM, the certificate first in its chain."}},
-		"networks without hops":      {file: good + "proxy: {trusted_cidrs: [10.0.0.0/8]}\n", want: expect{"CFG-034", "proxy.trusted_cidrs", "f.yaml:2:24", "", "says whom to believe, but proxy.trusted_hops believes nobody", "Set proxy.trusted_hops to the number of proxies in front, or remove this."}},
-		"unknown database":           {file: good + "database: {url: \"mysql://u:p@h/d\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"mysql://u:****@h/d"`, "is no database that Postern knows", "Write sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE."}},
-		"SQLite without file":        {file: good + "database: {url: \"sqlite:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
-		"SQLite in memory":           {file: good + "database: {url: \"sqlite::memory:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite::memory:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
-		"PostgreSQL without URL":     {file: good + "database: {url: \"postgres:db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (11 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
+		"no address":                   {file: "issuer: id.example.com\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"id.example.com"`, "is not an https address", "Write it like https://id.example.com."}},
+		"issuer with a slash":          {file: "issuer: https://id.example.com/\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://id.example.com/"`, "ends with a slash", "Write https://id.example.com."}},
+		"issuer with a path":           {file: "issuer: https://example.com/id\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com/id"`, "has a path", "Write https://example.com, and give Postern a host name of its own."}},
+		"issuer with a query":          {file: "issuer: https://example.com?a=b\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com?a=b"`, "has a query", "Write https://example.com."}},
+		"issuer with an empty query":   {file: "issuer: https://example.com?\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com?"`, "has a query", "Write https://example.com."}},
+		"issuer with a fragment":       {file: "issuer: \"https://example.com#a\"\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com#a"`, "has a fragment", "Write https://example.com."}},
+		"issuer with a user":           {file: "issuer: https://me@example.com\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://me@example.com"`, "has a user in it", "Write https://example.com."}},
+		"issuer with port 443":         {file: "issuer: https://example.com:443\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://example.com:443"`, "names the default port", "Write https://example.com."}},
+		"issuer in capitals":           {file: "issuer: https://ID.example.com\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://ID.example.com"`, "has capital letters in its host", "Write https://id.example.com."}},
+		"issuer beyond ASCII":          {file: "issuer: https://bücher.example\n", want: expect{"CFG-021", "issuer", "f.yaml:1:9", `"https://bücher.example"`, "has a host that is not ASCII", "Write the host's xn-- form."}},
+		"no issuer":                    {file: "listen: \":1\"\n", want: expect{"CFG-022", "issuer", "default", "", "is required: the address by which relying parties and browsers know this provider", "Write `issuer: https://id.example.com` into postern.yaml, or set POSTERN_ISSUER."}},
+		"a port alone":                 {file: good + "listen: 8080\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `"8080"`, "is not HOST:PORT", `Write ":8080".`}},
+		"no port":                      {file: good + "listen: localhost\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `"localhost"`, "is not HOST:PORT", "Write HOST:PORT, or :PORT for every address."}},
+		"a port too high":              {file: good + "listen: \":70000\"\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `":70000"`, "has no port from 0 to 65535", `Write it like ":8080".`}},
+		"a URL to listen on":           {file: good + "listen: \"a b:80\"\n", want: expect{"CFG-030", "listen", "f.yaml:2:9", `"a b:80"`, "has no host name or address before the port", `Write it like "127.0.0.1:8080".`}},
+		"certificate without key":      {file: good + "tls: {cert: cert.pem}\n", want: expect{"CFG-031", "tls.key", "default", "", "is missing beside tls.cert", "Set both, or remove tls.cert."}},
+		"key without certificate":      {file: good + "tls: {key: key.pem}\n", want: expect{"CFG-031", "tls.cert", "default", "", "is missing beside tls.key", "Set both, or remove tls.key."}},
+		"no such certificate":          {file: good + "tls: {cert: none.pem, key: key.pem}\n", want: expect{"CFG-032", "tls.cert", "f.yaml:2:13", `"none.pem"`, "cannot be read: no such file or directory", "Check the path and its permissions."}},
+		"no such key":                  {file: good + "tls: {cert: cert.pem, key: none.pem}\n", want: expect{"CFG-032", "tls.key", "f.yaml:2:28", `"none.pem"`, "cannot be read: no such file or directory", "Check the path and its permissions."}},
+		"another certificate's key":    {file: good + "tls: {cert: cert.pem, key: other.pem}\n", want: expect{"CFG-033", "tls.key", "f.yaml:2:28", `"other.pem"`, "does not fit tls.cert: private key does not match public key", "Give both files as PEM, the certificate first in its chain."}},
+		"no PEM":                       {file: good + "tls: {cert: cert.pem, key: broken.pem}\n", want: expect{"CFG-033", "tls.key", "f.yaml:2:28", `"broken.pem"`, "does not fit tls.cert: failed to find any PEM data in key input", "Give both files as PEM, the certificate first in its chain."}},
+		"preload without subdomains":   {file: good + "tls: {hsts: {include_subdomains: false}}\n", want: expect{"CFG-035", "tls.hsts.preload", "default", `"true"`, "is on without tls.hsts.include_subdomains", "Set tls.hsts.preload: false, or include the subdomains."}},
+		"preload for less than a year": {file: good + "tls: {hsts: {max_age: 30d, preload: true}}\n", want: expect{"CFG-035", "tls.hsts.preload", "f.yaml:2:37", `"true"`, "is on with a tls.hsts.max_age of less than 365d", "Set tls.hsts.preload: false, or a longer time."}},
+		"neither with nor without":     {file: good + "tls: {hsts: {preload: maybe}}\n", want: expect{"CFG-011", "tls.hsts.preload", "f.yaml:2:23", `"maybe"`, "is neither true nor false", "Write true or false."}},
+		"database password as a key": {file: good + "database: {password: hunter2}\n", want: expect{"CFG-001", "database.password", "f.yaml:2:12", "", "unknown key",
+			"The password belongs into database.url, which may be file:PATH; or set PGPASSWORD."}},
+		"database password as a variable": {file: good, environ: "POSTERN_DATABASE__PASSWORD=hunter2", want: expect{"CFG-002", "", "environment POSTERN_DATABASE__PASSWORD", "", "is no setting",
+			"The password belongs into database.url, which may be file:PATH; or set PGPASSWORD."}},
+		"networks without hops":     {file: good + "proxy: {trusted_cidrs: [10.0.0.0/8]}\n", want: expect{"CFG-034", "proxy.trusted_cidrs", "f.yaml:2:24", "", "says whom to believe, but proxy.trusted_hops believes nobody", "Set proxy.trusted_hops to the number of proxies in front, or remove this."}},
+		"unknown database":          {file: good + "database: {url: \"mysql://u:p@h/d\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"mysql://u:****@h/d"`, "is no database that Postern knows", "Write sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE."}},
+		"SQLite without file":       {file: good + "database: {url: \"sqlite:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
+		"SQLite in memory":          {file: good + "database: {url: \"sqlite::memory:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite::memory:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
+		"PostgreSQL with one slash": {file: good + "database: {url: \"postgres:/u:p@h/d\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (17 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
+		"password with a slash":     {file: good + "database: {url: \"postgres://u:p@ss/w@h/db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (24 characters)`, "has an @ behind its host", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}},
+		"password with a hash":      {file: good + "database: {url: \"postgres://u:12#3@h/db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (22 characters)`, "has an @ behind its host", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}},
+		"PostgreSQL without URL":    {file: good + "database: {url: \"postgres:db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (11 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
 		"PostgreSQL without keys": {file: good + "database: {url: \"postgres://h/d\"}\n", want: expect{"CFG-041", "secrets.keys", "default", "", "is required with PostgreSQL, whose nodes must agree on the keys",
-			"Run `postern key generate > root.key` once, and set secrets.keys: [\"file:root.key\"] on every node."}},
-		"memory below the lanes":    {file: good + "password: {argon2: {memory_kib: 8, parallelism: 2}}\n", dev: true, want: expect{"CFG-050", "password.argon2.memory_kib", "f.yaml:2:33", `"8"`, "is less than 8 KiB a lane", "Write at least 16."}},
-		"cheap hashes":              {file: good + "password: {argon2: {memory_kib: 64, time: 1}}\n", want: expect{"CFG-050", "password.argon2.memory_kib", "f.yaml:2:33", `"64"`, "with time 1 is too cheap for production", "Write memory_kib: 19456 with time: 2, or more."}},
-		"no memory for a hash":      {file: good + "password: {hash_memory_mib: 16}\n", want: expect{"CFG-051", "password.hash_memory_mib", "f.yaml:2:29", `"16"`, "is less than one hash needs", "Write at least 64."}},
-		"idle beyond the session":   {file: good + "sessions: {idle_timeout: 2d}\n", want: expect{"CFG-052", "sessions.idle_timeout", "f.yaml:2:26", `"2d"`, "is longer than sessions.browser_lifetime, which is 1d", "Write at most that, or raise sessions.browser_lifetime."}},
-		"cap below the refresh":     {file: good + "tokens: {refresh_cap: 1h}\n", want: expect{"CFG-053", "tokens.refresh_cap", "f.yaml:2:23", `"1h"`, "is shorter than tokens.refresh_ttl, which is 1d", "Write at least that, or lower tokens.refresh_ttl."}},
-		"offline cap below":         {file: good + "tokens: {offline_cap: 1h}\n", want: expect{"CFG-053", "tokens.offline_cap", "f.yaml:2:23", `"1h"`, "is shorter than tokens.refresh_ttl, which is 1d", "Write at least that, or lower tokens.refresh_ttl."}},
-		"window beyond the refresh": {file: good + "tokens: {refresh_ttl: 1m, refresh_window: 1m}\n", want: expect{"CFG-053", "tokens.refresh_window", "f.yaml:2:43", `"1m"`, "is not shorter than tokens.refresh_ttl, which is 1m", "Write less, such as 10s."}},
-		"nameless instance":         {file: good + "branding: {name: \" \"}\n", want: expect{"CFG-060", "branding.name", "f.yaml:2:18", `" "`, "is no name for people", "Write 1 to 64 printable characters."}},
-		"script for help":           {file: good + "branding: {support: \"javascript:alert(1)\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"javascript:alert(1)"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
-		"mail to nobody":            {file: good + "branding: {support: \"mailto:\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"mailto:"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
+			"Run `(umask 077; postern key generate > root.key)` once, and set secrets.keys: [\"file:root.key\"] on every node."}},
+		"root key that others can read": {file: good + "secrets: {keys: [\"file:open.key\"]}\n", want: expect{"CFG-044", "secrets.keys", "f.yaml:2:18", `"file:open.key"`, "can be read by other users (mode 644)", "Run: chmod 600 open.key"}},
+		"memory below the lanes":        {file: good + "password: {argon2: {memory_kib: 8, parallelism: 2}}\n", dev: true, want: expect{"CFG-050", "password.argon2.memory_kib", "f.yaml:2:33", `"8"`, "is less than 8 KiB a lane", "Write at least 16."}},
+		"cheap hashes":                  {file: good + "password: {argon2: {memory_kib: 64, time: 1}}\n", want: expect{"CFG-050", "password.argon2.memory_kib", "f.yaml:2:33", `"64"`, "with time 1 is too cheap for production", "Write memory_kib: 19456 with time: 2, or more."}},
+		"no memory for a hash":          {file: good + "password: {hash_memory_mib: 16}\n", want: expect{"CFG-051", "password.hash_memory_mib", "f.yaml:2:29", `"16"`, "is less than one hash needs", "Write at least 64."}},
+		"idle beyond the session":       {file: good + "sessions: {idle_timeout: 2d}\n", want: expect{"CFG-052", "sessions.idle_timeout", "f.yaml:2:26", `"2d"`, "is longer than sessions.browser_lifetime, which is 1d", "Write at most that, or raise sessions.browser_lifetime."}},
+		"cap below the refresh":         {file: good + "tokens: {refresh_cap: 1h}\n", want: expect{"CFG-053", "tokens.refresh_cap", "f.yaml:2:23", `"1h"`, "is shorter than tokens.refresh_ttl, which is 1d", "Write at least that, or lower tokens.refresh_ttl."}},
+		"offline cap below":             {file: good + "tokens: {offline_cap: 1h}\n", want: expect{"CFG-053", "tokens.offline_cap", "f.yaml:2:23", `"1h"`, "is shorter than tokens.refresh_ttl, which is 1d", "Write at least that, or lower tokens.refresh_ttl."}},
+		"window beyond the refresh":     {file: good + "tokens: {refresh_ttl: 1m, refresh_window: 1m}\n", want: expect{"CFG-053", "tokens.refresh_window", "f.yaml:2:43", `"1m"`, "is not shorter than tokens.refresh_ttl, which is 1m", "Write less, such as 10s."}},
+		"nameless instance":             {file: good + "branding: {name: \" \"}\n", want: expect{"CFG-060", "branding.name", "f.yaml:2:18", `" "`, "is no name for people", "Write 1 to 64 printable characters."}},
+		"script for help":               {file: good + "branding: {support: \"javascript:alert(1)\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"javascript:alert(1)"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
+		"mail to nobody":                {file: good + "branding: {support: \"mailto:\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"mailto:"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, files)
 			if err := os.WriteFile("f.yaml", []byte(c.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod("open.key", 0o644); err != nil {
 				t.Fatal(err)
 			}
 			s := config.Source{Files: []string{"f.yaml"}, Dev: c.dev}
@@ -183,6 +197,19 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		if !seen[c.ID] {
 			t.Errorf("no case has the code %s", c.ID)
 		}
+	}
+}
+
+// A command that opens the database alone goes without what only a server has.
+func TestCommandsOnTheDatabaseNeedNoServersSettings(t *testing.T) {
+	in(t, map[string]string{"f.yaml": "listen: nowhere\ntls: {cert: none.pem, hsts: {max_age: 1d}}\nproxy: {trusted_cidrs: [10.0.0.0/8]}\n"})
+	if _, err := config.Load(config.Source{Files: []string{"f.yaml"}, DatabaseAlone: true}); err != nil {
+		t.Error(err)
+	}
+	_, err := config.Load(config.Source{Files: []string{"f.yaml"}, DatabaseAlone: true, Set: []string{"database.url=mysql:", "lisen=1"}})
+	var problems config.Problems
+	if !errors.As(err, &problems) || len(problems) != 2 {
+		t.Errorf("got %v, want what is wrong with the database and the unknown key", err)
 	}
 }
 

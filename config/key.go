@@ -157,8 +157,16 @@ func plain(text string) string {
 	return strings.TrimSpace(string(pr.Text(p.Parse(text))))
 }
 
-// Doc is what k is for: the doc comment of its field.
-func (k Key) Doc() string { return docs()[k.field] }
+// Doc is what k is for: the doc comment of its field, which begins with the key in place of Go's
+// name.
+func (k Key) Doc() string {
+	name := k.Path
+	if k.Type == "false" {
+		name = "`" + name + ": false`"
+	}
+	_, field := parent(k.field)
+	return name + strings.TrimPrefix(docs()[k.field], field)
+}
 
 // SectionDoc is what a section is for: the doc comment of its struct, "" for the top.
 func (k Key) SectionDoc() string {
@@ -166,5 +174,5 @@ func (k Key) SectionDoc() string {
 	if name == "Config" {
 		return ""
 	}
-	return docs()[name]
+	return k.section + strings.TrimPrefix(docs()[name], name)
 }

@@ -3,9 +3,11 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +30,9 @@ type Source struct {
 	// Dev is the flag --dev: the profile development, with an issuer on localhost at the port of
 	// Listen where none is set.
 	Dev bool
+	// DatabaseAlone is for a command that opens the database and serves nothing: what the issuer,
+	// listening and TLS are is not judged.
+	DatabaseAlone bool
 }
 
 // Loaded are settings with their places.
@@ -40,7 +45,7 @@ type Loaded struct {
 
 // Load reads and judges settings. Its error is Problems: everything that is wrong, not the first.
 func Load(s Source) (*Loaded, error) {
-	l := &loader{environ: map[string]string{}, values: map[string]value{}, sections: map[string]Place{}, broken: map[string]bool{}, hidden: hidden{}}
+	l := &loader{databaseAlone: s.DatabaseAlone, environ: map[string]string{}, values: map[string]value{}, sections: map[string]Place{}, broken: map[string]bool{}, hidden: hidden{}}
 	for _, pair := range s.Environ {
 		name, text, _ := strings.Cut(pair, "=")
 		l.environ[name] = text
@@ -110,7 +115,9 @@ type loader struct {
 	broken  map[string]bool  // keys with a problem already
 	hidden  hidden
 	found   Problems
-	unread  bool // part of a file could not be read, so that nobody knows what is missing
+
+	databaseAlone bool
+	unread        bool // part of a file could not be read, so that nobody knows what is missing
 
 	order    int    // of the layer that is read
 	file     string // and its name and lines
@@ -153,7 +160,10 @@ func (l *loader) twice(path string, at, first Place) {
 func (l *loader) unknownKey(path string, at Place) {
 	nearest := Suggest(path)
 	remedy := "`postern config show` lists every key."
-	if nearest != "" {
+	switch {
+	case path == databasePassword:
+		remedy = remedyOfPassword
+	case nearest != "":
 		remedy = "Did you mean " + nearest + "?"
 	}
 	if maySecret(path, nearest) {
@@ -161,6 +171,12 @@ func (l *loader) unknownKey(path string, at Place) {
 	}
 	l.find(Problem{Code: "CFG-001", Key: path, Place: at, Reason: "unknown key", Remedy: remedy})
 }
+
+// databasePassword is a key that many look for.
+const (
+	databasePassword = "database.password"
+	remedyOfPassword = "The password belongs into database.url, which may be file:PATH; or set PGPASSWORD."
+)
 
 // maySecret tells whether the value of an unknown key could be a secret.
 func maySecret(path, nearest string) bool {
@@ -192,7 +208,9 @@ func (l *loader) readEnviron() {
 		}
 		l.readOverride(path, l.environ[name], at, layer, func() {
 			remedy := "`postern config show` lists every key with its variable."
-			if nearest := suggestEnv(name); nearest != "" {
+			if path == databasePassword {
+				remedy = remedyOfPassword
+			} else if nearest := suggestEnv(name); nearest != "" {
 				remedy = "Did you mean " + nearest + "?"
 			}
 			l.find(Problem{Code: "CFG-002", Place: at, Reason: "is no setting", Remedy: remedy})
@@ -307,7 +325,7 @@ func (l *loader) decodeOne(k Key, field reflect.Value, v value) {
 	case absent:
 		c = &complaint{"CFG-008", "has no value", "Write a value, or remove the line for the default."}
 	default:
-		if text, c = l.resolve(v.text); c == nil {
+		if text, c = l.resolve(v.text, k.Secret == "whole"); c == nil {
 			c = decode(field, text)
 		}
 	}
@@ -321,9 +339,22 @@ func (l *loader) decodeOne(k Key, field reflect.Value, v value) {
 	l.find(p)
 }
 
-// resolve follows file:PATH and env:NAME.
-func (l *loader) resolve(text string) (string, *complaint) {
+// OpenToOthers tells whether users beside its owner can read a file, and its permissions. What is
+// no plain file, such as a pipe, and Windows, which keeps no such bits, are let pass.
+func OpenToOthers(name string) (fs.FileMode, bool) {
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" {
+		return 0, false
+	}
+	return info.Mode().Perm(), info.Mode().Perm()&0o077 != 0
+}
+
+// resolve follows file:PATH and env:NAME. A secret's file is for its owner alone.
+func (l *loader) resolve(text string, secret bool) (string, *complaint) {
 	if name, ok := strings.CutPrefix(text, "file:"); ok {
+		if mode, open := OpenToOthers(name); secret && open {
+			return "", &complaint{"CFG-044", fmt.Sprintf("can be read by other users (mode %o)", mode), "Run: chmod 600 " + name}
+		}
 		content, err := readLimited(name)
 		if err != nil {
 			return "", &complaint{"CFG-007", "cannot be read: " + cause(err), "Check the path and its permissions."}

@@ -51,12 +51,13 @@ type Problems []Problem
 // Error is the whole report, as `postern config check` prints it.
 func (ps Problems) Error() string {
 	var b strings.Builder
-	ps.Write(&b)
+	ps.Write(&b, "")
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // Write writes the report: each problem with its place, and a caret where there is a line.
-func (ps Problems) Write(w io.Writer) {
+// Consequence is a sentence on what did not happen therefore, "" for none.
+func (ps Problems) Write(w io.Writer, consequence string) {
 	count := "1 problem"
 	verb := "has"
 	if len(ps) != 1 {
@@ -66,7 +67,7 @@ func (ps Problems) Write(w io.Writer) {
 	if subject == "" {
 		subject = "The configuration"
 	}
-	fmt.Fprintf(w, "%s %s %s. Nothing was started.\n", subject, verb, count)
+	fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("%s %s %s. %s", subject, verb, count, consequence)))
 	for i, p := range ps {
 		fmt.Fprintln(w)
 		p.write(w, i+1)

@@ -40,7 +40,10 @@ func (s *Loaded) valueOf(k Key) string {
 	case k.Secret == "whole", strings.Contains(text, "\n"): // see Key.shown
 		return "****"
 	case k.Secret == "password":
-		return strings.Trim(withoutPassword(text), `"`)
+		if shown, ok := withoutPassword(text); ok {
+			return shown
+		}
+		return "****"
 	}
 	return text
 }
@@ -99,6 +102,11 @@ func (k Key) schema() map[string]any {
 	case k.Type == "number":
 		s["anyOf"] = []any{
 			map[string]any{"type": "integer", "minimum": json.Number(k.Min), "maximum": json.Number(k.Max)},
+			map[string]any{"type": "string", "pattern": reference},
+		}
+	case k.Type == "true or false":
+		s["anyOf"] = []any{
+			map[string]any{"type": "boolean"},
 			map[string]any{"type": "string", "pattern": reference},
 		}
 	case k.Type == "duration":

@@ -169,7 +169,10 @@ func (k Key) shown(text string) string {
 	case k.Secret == "whole":
 		return masked(text)
 	}
-	return withoutPassword(text)
+	if text, ok := withoutPassword(text); ok {
+		return quoted(text)
+	}
+	return masked(text)
 }
 
 const maxShown = 80 // characters of a value in a message
@@ -185,15 +188,15 @@ func masked(text string) string {
 	return fmt.Sprintf(`"****" (%d characters)`, utf8.RuneCountInString(text))
 }
 
-// withoutPassword shows a URL without what lets a reader connect. What is no URL is masked whole,
-// since nobody knows where in it the password is.
-func withoutPassword(text string) string {
+// withoutPassword is a URL without what lets a reader connect. It is not ok for what is no URL with
+// a host, or has an @ behind it: nobody knows where in that the password is.
+func withoutPassword(text string) (shown string, ok bool) {
 	if strings.HasPrefix(text, "sqlite:") {
-		return quoted(text)
+		return text, true
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return masked(text)
+	if err != nil || u.Host == "" || atBehindHost(text) {
+		return "", false
 	}
 	if _, has := u.User.Password(); has {
 		u.User = url.UserPassword(u.User.Username(), "****")
@@ -205,5 +208,13 @@ func withoutPassword(text string) string {
 		}
 	}
 	u.RawQuery = query.Encode()
-	return strings.ReplaceAll(quoted(u.String()), "%2A", "*")
+	return strings.ReplaceAll(u.String(), "%2A", "*"), true
+}
+
+// atBehindHost tells whether a URL has an @ behind its authority, which ends at the first / ? or #
+// (RFC 3986 §3.2): a password with one of these was not escaped, and the rest of it became the host.
+func atBehindHost(text string) bool {
+	_, rest, _ := strings.Cut(text, "//")
+	end := strings.IndexAny(rest, "/?#")
+	return end >= 0 && strings.Contains(rest[end:], "@")
 }

@@ -241,6 +241,28 @@ func (p *Provider) RotateSecret(ctx context.Context, id string, revoke bool) (st
 	return shown, nil
 }
 
+// RevokeSecrets ends every secret of a client but the newest, which its relying party has by then,
+// and tells how many those were. It is Conflict where the client has no other.
+func (p *Provider) RevokeSecrets(ctx context.Context, id string) (revoked int, err error) {
+	err = p.changeClient(ctx, id, func(c *Client) (Event, error) {
+		if c.Public() {
+			return Event{}, invalid("client_public", "client_id", nil)
+		}
+		live := c.Secrets.live(p.Now())
+		if len(live) < 2 {
+			return Event{}, &Error{Kind: Conflict, Code: "client_secrets_single"}
+		}
+		revoked = len(live) - 1
+		c.Secrets = live[revoked:] // RotateSecret appends
+		c.SecurityVersion++        // what was issued for the others dies, too (I-13)
+		return eventClientSecretsRevoked(*c, revoked), nil
+	})
+	if err != nil {
+		return 0, stored("revoke client secrets", err)
+	}
+	return revoked, nil
+}
+
 // live are the secrets that have not expired, in a list of its own.
 func (s Secrets) live(now time.Time) Secrets {
 	return slices.DeleteFunc(slices.Clone(s), func(one ClientSecret) bool {

@@ -183,6 +183,58 @@ func TestSecretsAreRotatedSideBySideOrAtOnce(t *testing.T) {
 	})
 }
 
+func TestFormerSecretsEndAndTheNewestStays(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		c, first := h.addClient(t, idp.Client{})
+		right := func(secret string) bool {
+			t.Helper()
+			cached, err := h.Client(t.Context(), c.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return h.AuthenticateClient(from(t, "192.0.2.1", idp.SessionToken{}), cached, secret) == nil
+		}
+		_, err := h.RevokeSecrets(t.Context(), c.ID)
+		wantError(t, err, idp.Conflict, "client_secrets_single", "")
+		second, _ := h.RotateSecret(t.Context(), c.ID, false)
+		third, err := h.RotateSecret(t.Context(), c.ID, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := h.RevokeSecrets(t.Context(), c.ID)
+		if err != nil || n != 2 || right(first) || right(second) || !right(third) {
+			t.Errorf("ended %d and %v, want the two former ones", n, err)
+		}
+		if after, _ := h.Client(t.Context(), c.ID); after.SecurityVersion != c.SecurityVersion+1 || len(after.Secrets) != 1 {
+			t.Errorf("got security version %d with %d secrets, want %d with 1", after.SecurityVersion, len(after.Secrets), c.SecurityVersion+1)
+		}
+		told := h.eventsOf(t, "client.secrets_revoked")
+		if want := (idp.Details{"revoked": float64(2)}); len(told) != 1 || told[0].ClientID != c.ID || !reflect.DeepEqual(told[0].Details, want) {
+			t.Errorf("got %+v, want one of %s with %v", told, c.ID, want)
+		}
+		if _, err := h.RevokeSecrets(t.Context(), "nobody"); !errors.Is(err, idp.ErrNotFound) {
+			t.Errorf("of no client: got %v, want ErrNotFound", err)
+		}
+		public, _ := h.addClient(t, idp.Client{Metadata: idp.Metadata{TokenEndpointAuthMethod: "none"}})
+		_, err = h.RevokeSecrets(t.Context(), public.ID)
+		wantError(t, err, idp.Invalid, "client_public", "client_id")
+	})
+}
+
+func (h *house) eventsOf(t *testing.T, kind string) (told []idp.Event) {
+	t.Helper()
+	list, err := h.Events(t.Context(), idp.ID{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if e.Kind == kind {
+			told = append(told, e)
+		}
+	}
+	return told
+}
+
 func TestRotationsAtATimeAllHappen(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		c, _ := h.addClient(t, idp.Client{})

@@ -176,6 +176,11 @@ func eventClientSecretRotated(c Client, revoked int) Event {
 	return Event{Kind: "client.secret_rotated", ClientID: c.ID, Details: Details{"revoked": revoked}}
 }
 
+// eventClientSecretsRevoked tells that all secrets but the newest ended.
+func eventClientSecretsRevoked(c Client, revoked int) Event {
+	return Event{Kind: "client.secrets_revoked", ClientID: c.ID, Details: Details{"revoked": revoked}}
+}
+
 func eventClientDeleted(id string) Event { return Event{Kind: "client.deleted", ClientID: id} }
 
 func eventKeyAdded(k Key) Event {
@@ -185,6 +190,11 @@ func eventKeyAdded(k Key) Event {
 // eventKeyChanged tells that k is now active or retired, and whether a job or somebody did it.
 func eventKeyChanged(k Key, actor string) Event {
 	return Event{Kind: "key." + string(k.State), Actor: actor, Details: Details{"kid": k.ID, "alg": k.Alg}}
+}
+
+// eventKeyWithdrawn tells that somebody took k out of the key set before its time.
+func eventKeyWithdrawn(k Key) Event {
+	return Event{Kind: "key.withdrawn", Details: Details{"kid": k.ID, "alg": k.Alg, "state": string(k.State)}}
 }
 
 func eventKeyRemoved(k Key) Event {

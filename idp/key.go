@@ -123,45 +123,68 @@ func (p *Provider) Keys(ctx context.Context) ([]Key, error) {
 	return list, stored("list signing keys", err)
 }
 
-// RotateKey announces a new key for alg, or activates it at once where `now` asks for it, and
-// retires the former. It returns the new key. It is Conflict where one is announced already.
+// RotateKey announces a new key for alg and returns it; it is Conflict where one is announced
+// already. Where `now` asks for it the announced key signs at once instead, or a new one where
+// none is announced, and the former retires.
 func (p *Provider) RotateKey(ctx context.Context, alg string, now bool) (Key, error) {
 	if !slices.Contains(SigningAlgs, alg) {
 		return Key{}, &Error{Kind: Invalid, Code: "key_alg_unknown", Field: "alg", Args: map[string]any{"Alg": alg}}
 	}
-	k, err := p.newKey(alg)
+	// Made even where it may not be needed: RSA takes too long for a Tx that others wait for.
+	made, err := p.newKey(alg)
 	if err != nil {
 		return Key{}, fmt.Errorf("make a key for %s: %w", alg, err)
 	}
-	k.State, k.ActiveAt = KeyAnnounced, nil
+	var k Key
 	err = p.changed(ctx, VersionKeys, func(ctx context.Context) error {
 		list, err := p.store.Keys(ctx)
 		if err != nil {
 			return err
 		}
 		if now {
-			return p.replaceActive(ctx, list, k)
+			k, err = p.replaceActive(ctx, list, made)
+			return err
 		}
 		if i := indexKey(list, alg, KeyAnnounced); i >= 0 {
 			return &Error{Kind: Conflict, Code: "key_announced", Field: "alg", Args: map[string]any{"Key": list[i].ID}}
 		}
+		k = made
+		k.State, k.ActiveAt = KeyAnnounced, nil
 		return p.addKeys(ctx, []Key{k})
 	})
-	if now {
-		k.State, k.ActiveAt = KeyActive, &k.CreatedAt
+	if err != nil {
+		return Key{}, stored("rotate the key for "+alg, err)
 	}
-	return k, stored("rotate the key for "+alg, err)
+	return k, nil
 }
 
-// replaceActive retires the active key of k's algorithm and adds k in its place.
-func (p *Provider) replaceActive(ctx context.Context, list []Key, k Key) error {
-	if i := indexKey(list, k.Alg, KeyActive); i >= 0 {
+// replaceActive retires the active key of made's algorithm. In its place comes the announced one,
+// which relying parties may know already, or made where none is announced.
+func (p *Provider) replaceActive(ctx context.Context, list []Key, made Key) (Key, error) {
+	if i := indexKey(list, made.Alg, KeyAnnounced); i >= 0 {
+		return p.promoteKey(ctx, list, list[i], "")
+	}
+	if i := indexKey(list, made.Alg, KeyActive); i >= 0 {
 		if err := p.retireKey(ctx, list[i], ""); err != nil {
-			return err
+			return Key{}, err
 		}
 	}
-	k.State, k.ActiveAt = KeyActive, &k.CreatedAt
-	return p.addKeys(ctx, []Key{k})
+	return made, p.addKeys(ctx, []Key{made})
+}
+
+// promoteKey lets an announced key sign in place of the active one of its algorithm, which retires.
+func (p *Provider) promoteKey(ctx context.Context, list []Key, k Key, actor string) (Key, error) {
+	if i := indexKey(list, k.Alg, KeyActive); i >= 0 {
+		if err := p.retireKey(ctx, list[i], actor); err != nil {
+			return Key{}, err
+		}
+	}
+	now := p.Now()
+	k.State, k.ActiveAt = KeyActive, &now
+	if err := p.store.ChangeKey(ctx, k, KeyAnnounced); err != nil {
+		return Key{}, err
+	}
+	return k, p.record(ctx, eventKeyChanged(k, actor))
 }
 
 func (p *Provider) retireKey(ctx context.Context, k Key, actor string) error {
@@ -183,6 +206,40 @@ func (p *Provider) addKeys(ctx context.Context, list []Key) error {
 		}
 	}
 	return nil
+}
+
+// WithdrawKey takes an announced or retired key out of the key set at once, as after it became
+// known, and returns it as it was. It is Conflict for an active key, whose algorithm would be
+// without one, and ErrNotFound where there is no such key.
+func (p *Provider) WithdrawKey(ctx context.Context, kid string) (Key, error) {
+	var k Key
+	err := p.changed(ctx, VersionKeys, func(ctx context.Context) error {
+		list, err := p.store.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(k Key) bool { return k.ID == kid })
+		if i < 0 {
+			return ErrNotFound
+		}
+		k = list[i]
+		switch k.State {
+		case KeyActive:
+			return &Error{Kind: Conflict, Code: "key_active", Args: map[string]any{"Alg": k.Alg}}
+		case KeyAnnounced:
+			// Only a retired key can be deleted, so that none is lost that another node promotes.
+			retired, now := k, p.Now()
+			retired.State, retired.RetiredAt = KeyRetired, &now
+			if err := p.store.ChangeKey(ctx, retired, KeyAnnounced); err != nil {
+				return err
+			}
+		}
+		if err := p.store.DeleteKey(ctx, k.ID); err != nil {
+			return err
+		}
+		return p.record(ctx, eventKeyWithdrawn(k))
+	})
+	return k, stored("withdraw a signing key", err)
 }
 
 func indexKey(list []Key, alg string, state KeyState) int {
@@ -227,13 +284,23 @@ func (p *Provider) movable(list []Key) []Key {
 	now := p.Now()
 	var due []Key
 	for _, k := range list {
-		promote := k.State == KeyAnnounced && !now.Before(k.CreatedAt.Add(announceFor))
-		remove := k.State == KeyRetired && k.RetiredAt != nil && !now.Before(k.RetiredAt.Add(p.publishRetired()))
-		if promote || remove {
+		if at := p.MovesOn(k); !at.IsZero() && !now.Before(at) {
 			due = append(due, k)
 		}
 	}
 	return due
+}
+
+// MovesOn is when a key goes on to the next state of its life by itself: when an announced one
+// signs, and a retired one is gone. It is zero for an active key.
+func (p *Provider) MovesOn(k Key) time.Time {
+	switch {
+	case k.State == KeyAnnounced:
+		return k.CreatedAt.Add(announceFor)
+	case k.State == KeyRetired && k.RetiredAt != nil:
+		return k.RetiredAt.Add(p.publishRetired())
+	}
+	return time.Time{}
 }
 
 // publishRetired is how long a retired key is still published: as long as anything that it signed
@@ -249,17 +316,8 @@ func (p *Provider) moveKey(ctx context.Context, list []Key, k Key) error {
 		}
 		return p.record(ctx, eventKeyRemoved(k))
 	}
-	if i := indexKey(list, k.Alg, KeyActive); i >= 0 {
-		if err := p.retireKey(ctx, list[i], actorSystem); err != nil {
-			return err
-		}
-	}
-	now := p.Now()
-	k.State, k.ActiveAt = KeyActive, &now
-	if err := p.store.ChangeKey(ctx, k, KeyAnnounced); err != nil {
-		return err
-	}
-	return p.record(ctx, eventKeyChanged(k, actorSystem))
+	_, err := p.promoteKey(ctx, list, k, actorSystem)
+	return err
 }
 
 // newKeySet makes an active key for every algorithm, side by side: RSA takes its time.

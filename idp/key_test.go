@@ -12,6 +12,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -192,6 +193,108 @@ func TestAKeyIsReplacedAtOnce(t *testing.T) {
 		_, err = h.RotateKey(t.Context(), "HS256", true)
 		wantError(t, err, idp.Invalid, "key_alg_unknown", "alg")
 	})
+}
+
+func TestTheAnnouncedKeyIsPromotedAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		old, _ := h.SigningKey("ES256")
+		h.clock.turn(time.Minute)
+		announced, err := h.RotateKey(t.Context(), "ES256", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.clock.turn(time.Hour)
+		promoted, err := h.RotateKey(t.Context(), "ES256", true)
+		at := h.Now()
+		announced.State, announced.ActiveAt = idp.KeyActive, &at
+		if err != nil || !reflect.DeepEqual(promoted, announced) {
+			t.Errorf("got  %+v and %v\nwant %+v", promoted, err, announced)
+		}
+		h.wantStates(t, idp.KeyRetired, idp.KeyActive)
+		if active, _ := h.SigningKey("ES256"); active.ID != announced.ID || active.ID == old.ID || !h.signs(t, "ES256") {
+			t.Error("the announced key does not sign")
+		}
+		h.clock.turn(24 * time.Hour)
+		if err := idp.MoveKeys(h.Provider, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if active, _ := h.SigningKey("ES256"); active.ID != announced.ID {
+			t.Error("a day later another key signs")
+		}
+	})
+}
+
+func TestI10_AWithdrawnKeyIsGoneAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		old, _ := h.SigningKey("ES256")
+		_, err := h.WithdrawKey(t.Context(), old.ID)
+		wantError(t, err, idp.Conflict, "key_active", "")
+		h.clock.turn(time.Minute)
+		active, err := h.RotateKey(t.Context(), "ES256", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.clock.turn(time.Minute)
+		announced, err := h.RotateKey(t.Context(), "ES256", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := h.another(t)
+		h.wantStates(t, idp.KeyRetired, idp.KeyActive, idp.KeyAnnounced)
+		for _, kid := range []string{old.ID, announced.ID} {
+			k, err := h.WithdrawKey(t.Context(), kid)
+			if err != nil || k.ID != kid || k.Alg != "ES256" {
+				t.Errorf("got %+v and %v", k, err)
+			}
+			if set := h.jwks(t); len(set.Key(kid)) != 0 {
+				t.Errorf("%s is still published", kid)
+			}
+			if err := idp.Poll(other.Provider, t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, ok := other.PublicKey(kid); ok {
+				t.Errorf("another node still publishes %s", kid)
+			}
+			if _, err := h.WithdrawKey(t.Context(), kid); !errors.Is(err, idp.ErrNotFound) {
+				t.Errorf("a second time: got %v, want ErrNotFound", err)
+			}
+		}
+		told := h.eventsOf(t, "key.withdrawn")
+		slices.SortFunc(told, func(a, b idp.Event) int {
+			return strings.Compare(a.Details["state"].(string), b.Details["state"].(string))
+		})
+		if len(told) != 2 || told[0].Actor != "cli" ||
+			!reflect.DeepEqual(told[0].Details, idp.Details{"kid": announced.ID, "alg": "ES256", "state": "announced"}) ||
+			!reflect.DeepEqual(told[1].Details, idp.Details{"kid": old.ID, "alg": "ES256", "state": "retired"}) {
+			t.Errorf("got the events %+v", told)
+		}
+		h.wantStates(t, idp.KeyActive)
+		if k, _ := h.SigningKey("ES256"); k.ID != active.ID || !h.signs(t, "ES256") {
+			t.Error("the active key does not sign any more")
+		}
+	})
+}
+
+func TestAKeySaysWhenItMovesOn(t *testing.T) {
+	h := open(t, storagetest.Open(t, storagetest.SQLite(t), storage.Options{}))
+	h.clock.turn(time.Minute)
+	if _, err := h.RotateKey(t.Context(), "ES256", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.RotateKey(t.Context(), "ES256", false); err != nil {
+		t.Fatal(err)
+	}
+	now := h.Now()
+	want := map[idp.KeyState]time.Time{idp.KeyRetired: now.Add(14 * 24 * time.Hour), idp.KeyActive: {}, idp.KeyAnnounced: now.Add(24 * time.Hour)}
+	list, err := h.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range list {
+		if got := h.MovesOn(k); !got.Equal(want[k.State]) {
+			t.Errorf("the %s key: got %v, want %v", k.State, got, want[k.State])
+		}
+	}
 }
 
 func TestNodesThatMoveKeysAtATimeMoveThemOnce(t *testing.T) {

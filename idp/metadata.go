@@ -168,7 +168,7 @@ func (m *Metadata) refuseRedirectURI(uri string) string {
 	case len(uri) > maxURI:
 		return "is longer than 2048 bytes"
 	case err != nil || !utf8.ValidString(uri) || strings.ContainsAny(uri, " \\\"<>^`{|}") || !plainText(uri) || strings.Contains(uri, "*"):
-		return "is no URL; wildcards are none either"
+		return "is not a URL with a host; a wildcard is not allowed"
 	case !absolute || !schemePattern.MatchString(scheme):
 		return "is not absolute: begin it with https:// in small letters"
 	case strings.ContainsFunc(uri, func(r rune) bool { return r > unicode.MaxASCII }):

@@ -52,6 +52,12 @@ const inspect = `(() => {
     }
     if (e.matches("button, summary, .button, .check, .foot a, .who a, input:not([type=checkbox])") && box.height < 44)
       wrong.push("target of " + box.height + " px: " + e.outerHTML.slice(0, 80));
+    if (e.matches(".who")) {
+      const link = document.createRange();
+      if (e.querySelector("a")) link.selectNodeContents(e.querySelector("a"));
+      const bottom = Math.max(link.getBoundingClientRect().bottom, e.querySelector(".party").getBoundingClientRect().bottom);
+      if (box.bottom - bottom > 16) wrong.push("empty strip of " + (box.bottom - bottom) + " px: " + e.outerHTML.slice(0, 80));
+    }
     if (e.matches("input") && parseFloat(style.fontSize) < 16) wrong.push("input text of " + style.fontSize);
   }
   return wrong;

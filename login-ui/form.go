@@ -33,7 +33,7 @@ func (ui *UI) readForm(w http.ResponseWriter, r *http.Request, fields ...string)
 	if code == "body_too_large" {
 		status = http.StatusRequestEntityTooLarge
 	}
-	ui.ShowProblem(w, r, idp.Problem{
+	ui.refuse(w, r, idp.Problem{
 		Status: status, Code: code, Reference: idp.VisitorFrom(r.Context()).RequestID, Back: r.URL.RequestURI(),
 	})
 	return nil, false

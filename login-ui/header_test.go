@@ -3,6 +3,7 @@ package loginui
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"postern/idp"
@@ -109,6 +110,21 @@ func TestProblemsAreJSONForWhomeverPrefersIt(t *testing.T) {
 		sampleUI(t).NotFound(w, r)
 		if got := w.Header().Get("Content-Type"); got != c.want || w.Code != http.StatusNotFound {
 			t.Errorf("Accept %q: %d %q, want %q", c.accept, w.Code, got, c.want)
+		}
+	}
+}
+
+func TestDevelopersSeeTheDetailsOfWhatAClientDidWrong(t *testing.T) {
+	for code, want := range map[string]bool{
+		"client_missing": true, "client_unknown": true, "client_disabled": true, "redirect_uri_missing": true,
+		"redirect_uri_unregistered": true, "request_malformed": true,
+		"interaction_expired": false, "interaction_unreadable": false, "cookies_blocked": false, "unavailable": false,
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/oauth2/authorize", nil)
+		sampleUI(t).ShowProblem(w, r, idp.Problem{Status: 400, Code: code})
+		page := w.Body.String()
+		if got := len(named(elements(t, page), "dl")) == 1; got != want || want && !strings.Contains(page, `<dd dir="ltr">`+code) {
+			t.Errorf("%s: details %v, want %v", code, got, want)
 		}
 	}
 }

@@ -166,12 +166,12 @@ func (ui *UI) showStale(w http.ResponseWriter, r *http.Request, in *idp.Interact
 	}
 	p := idp.Problem{Status: http.StatusBadRequest, Code: idp.CodeOf(err)}
 	if in == nil {
-		ui.ShowProblem(w, r, p)
+		ui.refuse(w, r, p)
 		return
 	}
 	p.Back = dispatcher + "?tx=" + url.QueryEscape(r.URL.Query().Get("tx"))
 	if client, err := ui.provider.Client(r.Context(), in.Request.ClientID); err == nil {
 		p.Client = client.DisplayName()
 	}
-	ui.ShowProblem(w, r, p)
+	ui.refuse(w, r, p)
 }

@@ -24,6 +24,7 @@ type problemPage struct {
 	Body      string
 	Hint      string // what differs, for developers; "" for nothing
 	Facts     []idp.Fact
+	Details   bool // whether it is a developer who can mend it
 	At        time.Time
 	Back      string // an address of ours that leads on, "" for none
 	BackLabel string
@@ -61,6 +62,7 @@ func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem)
 	f.Failed = true
 	f.Reference = p.Reference
 	page := &problemPage{frame: f, Code: p.Code, Title: title, Body: body, Facts: p.Facts, At: ui.now()}
+	page.Details = len(p.Facts) > 0 || problemKinds[p.Code] == "client"
 	page.Back, page.BackLabel = f.wayOn(p)
 	if key := "hint." + p.Hint; p.Hint != "" && ui.texts.has(key) {
 		page.Hint = f.T(key)
@@ -189,11 +191,15 @@ func (ui *UI) NotFound(w http.ResponseWriter, r *http.Request) {
 func (ui *UI) showFailure(w http.ResponseWriter, r *http.Request, err error) {
 	e := errorOf(err)
 	p := idp.Problem{Status: statusOf(e), Code: e.Code, Back: r.URL.RequestURI()}
+	setRetryAfter(w, e)
+	if p.Status < http.StatusInternalServerError {
+		ui.refuse(w, r, p)
+		return
+	}
 	ui.logFailure(r, p.Status, err)
 	if p.Status == http.StatusInternalServerError {
 		p.Code = "internal_error"
 	}
-	setRetryAfter(w, e)
 	ui.ShowProblem(w, r, p)
 }
 
@@ -274,10 +280,32 @@ func setRetryAfter(w http.ResponseWriter, e *idp.Error) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
 }
 
+// logFailure notes what a deed could not do: a failure of ours whole, and whoever was refused or
+// throttled in one line. What was typed is in neither.
 func (ui *UI) logFailure(r *http.Request, status int, err error) {
-	if status < http.StatusInternalServerError {
-		return
+	e := errorOf(err)
+	switch {
+	case status >= http.StatusInternalServerError:
+		slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "status", status,
+			"request_id", idp.VisitorFrom(r.Context()).RequestID, "error", err)
+	case e.Kind == idp.Denied || e.Kind == idp.Throttled:
+		logRefusal(r, "request refused", status, e.Code)
 	}
-	slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "status", status,
-		"request_id", idp.VisitorFrom(r.Context()).RequestID, "error", err)
+}
+
+// refuse answers with a page for what is wrong with a request, and notes it under the reference
+// that the page shows.
+func (ui *UI) refuse(w http.ResponseWriter, r *http.Request, p idp.Problem) {
+	logRefusal(r, "problem page", p.Status, p.Code)
+	ui.ShowProblem(w, r, p)
+}
+
+func logRefusal(r *http.Request, message string, status int, code string) {
+	v := idp.VisitorFrom(r.Context())
+	var address string
+	if v.Address.IsValid() {
+		address = v.Address.String()
+	}
+	slog.InfoContext(r.Context(), message, "request_id", v.RequestID, "address", address,
+		"path", r.URL.Path, "status", status, "code", code)
 }

@@ -1,9 +1,14 @@
 package loginui
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +133,43 @@ func TestEveryRefusalOfASignInIsAPage(t *testing.T) {
 	}
 	if value(t, w, "username") != "alice" {
 		t.Error("the username is lost")
+	}
+}
+
+func TestFailedSignInsAndLimitsAreLoggedWithoutWhatWasTyped(t *testing.T) {
+	var log bytes.Buffer
+	former := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	t.Cleanup(func() { slog.SetDefault(former) })
+	h := newHouse(t)
+	b := h.browser()
+	asked := b.asked("login_hint", "hinted@example.com")
+	form := b.formOf("/login?tx=" + asked)
+	log.Reset()
+	expect(t, b.post(form, fields("username", "typed@example.com", "password", "s3cret")), http.StatusBadRequest, "invalid_credentials")
+	for range 5 {
+		expect(t, b.post(form, fields("username", "alice", "password", "s3cret")), http.StatusBadRequest, "invalid_credentials")
+	}
+	expect(t, b.post(form, fields("username", "alice", "password", alicesPassword)), http.StatusTooManyRequests, "throttled")
+	b.get("/consent?tx=s3cret")
+	var got []string
+	for line := range strings.Lines(log.String()) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(m["level"], " ", m["msg"], " ", m["path"], " ", m["status"], " ", m["code"], " ", m["address"], " ", m["request_id"]))
+	}
+	line := func(text string) string { return "INFO " + text + " 192.0.2.7 7Q2M-K4TD" }
+	want := append(slices.Repeat([]string{line("request refused /login 400 invalid_credentials")}, 6),
+		line("request refused /login 429 throttled"), line("problem page /consent 400 interaction_unreadable"))
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, text := range []string{"typed@", "hinted@", "alice", "s3cret", alicesPassword, asked} {
+		if strings.Contains(log.String(), text) {
+			t.Errorf("%s is in the log: %s", text, &log)
+		}
 	}
 }
 

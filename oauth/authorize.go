@@ -197,6 +197,7 @@ func (s *Server) decline(w http.ResponseWriter, r *http.Request, a *authorizatio
 		s.show(w, r, err)
 		return
 	}
+	logDecline(r.Context(), a.client, f)
 	parameters := url.Values{"error": {f.code}}
 	if f.description != "" {
 		parameters.Set("error_description", printable(f.description))
@@ -211,6 +212,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, err error) {
 		p = problemOf(w, r, err)
 	}
 	p.Reference = idp.VisitorFrom(r.Context()).RequestID
+	logProblem(r.Context(), p)
 	s.pages.ShowProblem(w, r, p.Problem)
 }
 

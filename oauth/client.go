@@ -74,16 +74,25 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return nil, failureOf(err)
 	}
 	// An unknown client fails like a wrong secret, and counts as one.
-	if err == nil && (!c.Live() || c.Metadata.TokenEndpointAuthMethod != shown.method) {
-		return nil, errInvalidClient
+	if err == nil && !c.Live() {
+		return nil, invalidClient("the client is disabled")
+	}
+	if err == nil && c.Metadata.TokenEndpointAuthMethod != shown.method {
+		return nil, invalidClient("the client is registered for " + c.Metadata.TokenEndpointAuthMethod + " and used " + shown.method)
 	}
 	if err == nil && shown.method == idp.AuthNone {
 		return c, nil
 	}
-	if err := s.p.AuthenticateClient(ctx, c, shown.secret); err != nil {
+	err = s.p.AuthenticateClient(ctx, c, shown.secret)
+	switch {
+	case err == nil:
+		return c, nil
+	case idp.KindOf(err) != idp.Denied:
 		return nil, failureOf(err)
+	case c == nil:
+		return nil, invalidClient("the client is unknown")
 	}
-	return c, nil
+	return nil, invalidClient("the secret is wrong")
 }
 
 func readCredentials(r *http.Request, form url.Values) (credentials, *failure) {
@@ -91,20 +100,20 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *failure) {
 	id, secret := form.Get("client_id"), form.Get("client_secret")
 	switch {
 	case form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "":
-		return credentials{}, errInvalidClient // no such method is registered for any client
+		return credentials{}, invalidClient("no client is registered for a client_assertion")
 	case len(headers) > 1 || len(headers) == 1 && secret != "":
 		return credentials{}, refuse("invalid_request", "Only one client authentication method may be used.")
 	case len(headers) == 1:
 		shown, ok := readBasic(headers[0])
 		if !ok {
-			return credentials{}, errInvalidClient
+			return credentials{}, invalidClient("the Authorization header has no Basic credentials")
 		}
 		if id != "" && id != shown.id {
 			return credentials{}, refuse("invalid_request", "The parameter client_id names another client than the Authorization header.")
 		}
 		return shown, nil
 	case id == "":
-		return credentials{}, errInvalidClient
+		return credentials{}, invalidClient("the request names no client")
 	case secret != "":
 		return credentials{id: id, secret: secret, method: idp.AuthPost}, nil
 	}

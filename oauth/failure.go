@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -48,8 +49,12 @@ func unavailable(cause error) *failure {
 	}
 }
 
-var errInvalidClient = &failure{
-	status: http.StatusUnauthorized, code: "invalid_client", description: "Client authentication failed.",
+// invalidClient is the one answer to whoever cannot prove to be a client; why is for the log.
+func invalidClient(why string) *failure {
+	return &failure{
+		status: http.StatusUnauthorized, code: "invalid_client", description: "Client authentication failed.",
+		cause: errors.New(why),
+	}
 }
 
 // failureOf makes a failure of any error. What neither idp nor fosite has a name for comes from
@@ -83,7 +88,7 @@ func failureOfDeed(e *idp.Error) *failure {
 				description: "The grant is not valid, was used before or was revoked.", cause: e,
 			}
 		}
-		return errInvalidClient
+		return invalidClient(e.Error())
 	case idp.Invalid:
 		f := refuse(e.Code, "The parameter "+e.Field+" is not valid.")
 		if e.Cause != nil {
@@ -111,13 +116,17 @@ func failureOfGrant(e *fosite.RFC6749Error) *failure {
 	return f
 }
 
-// writeFailure answers with the JSON object of RFC 6749 §5.2.
-func writeFailure(ctx context.Context, w http.ResponseWriter, f *failure) {
+// writeFailure answers a request to the token, introspection or revocation endpoint with the JSON
+// object of RFC 6749 §5.2. form is nil where it could not be read.
+func writeFailure(w http.ResponseWriter, r *http.Request, form url.Values, f *failure) {
 	h := w.Header()
 	if f.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Basic realm="postern"`) // RFC 6749 §5.2, RFC 9110 §15.5.2
 	}
-	writeRetry(ctx, w, f)
+	if f.status < http.StatusInternalServerError {
+		logRefusal(r.Context(), shownID(r, form), f)
+	}
+	writeRetry(r.Context(), w, f)
 	writeError(w, f)
 }
 
@@ -128,17 +137,15 @@ func writeError(w http.ResponseWriter, f *failure) {
 	}{f.code, printable(f.description)})
 }
 
-// writeRetry sets Retry-After, and logs what is ours to mend. What is the client's is for whoever
-// looks for it.
+// writeRetry sets Retry-After, and logs what is ours to mend.
 func writeRetry(ctx context.Context, w http.ResponseWriter, f *failure) {
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((f.retryAfter+time.Second-1)/time.Second), 10))
 	}
-	level := slog.LevelDebug
-	if f.status >= http.StatusInternalServerError {
-		level = slog.LevelError
+	if f.status < http.StatusInternalServerError {
+		return
 	}
-	slog.Log(ctx, level, "request not served", "request_id", idp.VisitorFrom(ctx).RequestID, "status", f.status, "error", f.Error())
+	slog.ErrorContext(ctx, "request not served", "request_id", idp.VisitorFrom(ctx).RequestID, "status", f.status, "error", f.Error())
 }
 
 // writeJSON writes v, which is never stored by anybody on the way (RFC 6749 §5.1).

@@ -33,25 +33,25 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	form, f := readTokenForm(w, r)
 	if f != nil {
-		writeFailure(ctx, w, f)
+		writeFailure(w, r, form, f)
 		return
 	}
 	c, f := s.authenticate(ctx, r, form)
 	if f == nil && c.Public() {
-		f = errInvalidClient // RFC 7662 §2.1: the endpoint is for those who can prove who they are
+		f = invalidClient("a public client may not introspect") // RFC 7662 §2.1: the endpoint is for those who can prove who they are
 	}
 	shown := form.Get("token")
 	if f == nil && shown == "" {
 		f = refuse("invalid_request", "The parameter token is missing.")
 	}
 	if f != nil {
-		writeFailure(ctx, w, f)
+		writeFailure(w, r, form, f)
 		return
 	}
 	answer, err := s.introspect(ctx, c, shown)
 	if err != nil {
 		// An outage must not tell an API that valid tokens are dead.
-		writeFailure(ctx, w, failureOf(err))
+		writeFailure(w, r, form, failureOf(err))
 		return
 	}
 	writeJSON(w, http.StatusOK, answer)

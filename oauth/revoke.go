@@ -13,7 +13,7 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	form, f := readTokenForm(w, r)
 	if f != nil {
-		writeFailure(ctx, w, f)
+		writeFailure(w, r, form, f)
 		return
 	}
 	c, f := s.authenticate(ctx, r, form)
@@ -22,12 +22,12 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 		f = refuse("invalid_request", "The parameter token is missing.")
 	}
 	if f != nil {
-		writeFailure(ctx, w, f)
+		writeFailure(w, r, form, f)
 		return
 	}
 	if err := s.revoke(ctx, c, shown); err != nil {
 		// The token lives; the client must know and try again (RFC 7009 §2.2.1).
-		writeFailure(ctx, w, failureOf(err))
+		writeFailure(w, r, form, failureOf(err))
 		return
 	}
 	noStore(w.Header())

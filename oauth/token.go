@@ -30,12 +30,12 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	form, f := readTokenForm(w, r)
 	if f != nil {
-		writeFailure(ctx, w, f)
+		writeFailure(w, r, form, f)
 		return
 	}
 	answer, err := s.issueTokens(ctx, r, form)
 	if err != nil {
-		writeFailure(ctx, w, failureOf(err))
+		writeFailure(w, r, form, failureOf(err))
 		return
 	}
 	writeJSON(w, http.StatusOK, answer)

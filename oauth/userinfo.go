@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,7 +18,7 @@ func (s *Server) UserInfo(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, POST")
 		f := refuse("invalid_request", "The method must be GET or POST.")
 		f.status = http.StatusMethodNotAllowed
-		writeFailure(r.Context(), w, f)
+		writeFailure(w, r, nil, f)
 		return
 	}
 	shown, f := readBearer(w, r)
@@ -161,6 +162,10 @@ func writeBearerFailure(ctx context.Context, w http.ResponseWriter, f *failure) 
 	h := w.Header()
 	if f.status < http.StatusInternalServerError {
 		h.Set("WWW-Authenticate", challenge)
+	}
+	if f.status < http.StatusInternalServerError {
+		// An expired access token is the common way to learn that it is time for another.
+		slog.LogAttrs(ctx, slog.LevelDebug, "access token refused", append(visitorAttrs(ctx), slog.Int("status", f.status), slog.String("error", f.code))...)
 	}
 	writeRetry(ctx, w, f)
 	if f.code == "" {

@@ -33,15 +33,30 @@ type Migration struct {
 	AppliedAt *time.Time `json:"applied_at"` // nil where it is still to come
 }
 
+var errNoFile = fmt.Errorf("%w: there is no file", ErrSchema)
+
 // Migrations lists every migration that this program knows, oldest first, and when each was
-// applied. It changes nothing and makes no file.
+// applied. It changes nothing and makes no file: where one is missing all are to come.
 func Migrations(ctx context.Context, url string) ([]Migration, error) {
 	s, err := schemaOf(url, refuseMissing)
+	if errors.Is(err, errNoFile) {
+		return toCome()
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer s.db.Close()
 	return s.migrations(ctx)
+}
+
+// toCome lists every migration as one that is still to come. It connects to nothing.
+func toCome() ([]Migration, error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	return sqliteSchema(db, "").known()
 }
 
 // Up brings the schema up to date, making an SQLite file that is missing, and returns the

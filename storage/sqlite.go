@@ -115,7 +115,7 @@ func prepareFile(path string, missing func(path string) error) (real string, err
 }
 
 func refuseMissing(path string) error {
-	return fmt.Errorf("%w: there is no file %s; `postern serve` and `postern migrate up` make it", ErrSchema, path)
+	return fmt.Errorf("%w %s; `postern serve` and `postern migrate up` make it", errNoFile, path)
 }
 
 // makeFile makes an empty file with mode 0600; SQLite gives its log the same. The file appears

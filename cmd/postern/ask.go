@@ -33,10 +33,13 @@ func (a *app) readLine() (string, error) {
 // password is the first line of standard input where the flag asks for it, or what a person types
 // twice. It is empty where there is nobody to ask.
 func (a *app) password(fromStdin bool) (string, error) {
+	f := a.terminal()
+	if fromStdin && f != nil {
+		return "", misuse("--password-stdin reads a file or a pipe, and standard input is a terminal. Leave it out, and you are asked")
+	}
 	if fromStdin {
 		return a.readLine()
 	}
-	f := a.terminal()
 	if f == nil {
 		return "", nil
 	}

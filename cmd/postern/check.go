@@ -20,7 +20,6 @@ const checkTimeout = 30 * time.Second // of the whole job; it takes about one
 // A checker drives the main job once, as a person's browser would.
 type checker struct {
 	d       *demo
-	out     io.Writer
 	browser *rp.Browser
 	client  *http.Client
 	page    *rp.Page // where the browser is
@@ -35,25 +34,54 @@ type checkStep struct {
 }
 
 // check signs alice in at the relying party and plays with what it got.
-func (d *demo) check(ctx context.Context, out io.Writer) error {
+func (d *demo) check(ctx context.Context, tell teller) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	transport := dialling(strings.TrimPrefix(d.cfg.Issuer, "http://"), d.op.Addr().String())
 	defer transport.CloseIdleConnections()
 	c := &checker{
-		d: d, out: out, client: &http.Client{Transport: transport, Timeout: partyTimeout},
+		d: d, client: &http.Client{Transport: transport, Timeout: partyTimeout},
 		browser: &rp.Browser{Transport: transport, UserAgent: "postern demo --check"},
 	}
 	for _, step := range c.steps() {
 		began := time.Now()
-		if err := step.do(ctx); err != nil {
-			fmt.Fprintf(out, "FAIL  %s: %s\n", step.name, err)
+		err := step.do(ctx)
+		if telling := tell(step.name, time.Since(began), err); telling != nil {
+			return telling
+		}
+		if err != nil {
 			return errSaid
 		}
-		fmt.Fprintf(out, "ok    %s (%d ms)\n", step.name, time.Since(began).Milliseconds())
 	}
-	fmt.Fprintln(out, "The main job is done.")
 	return nil
+}
+
+// A teller tells how a step went, with the error of one that failed.
+type teller func(step string, took time.Duration, err error) error
+
+// A stepView is a step as --json tells it, one a line.
+type stepView struct {
+	Step   string  `json:"step"`
+	OK     bool    `json:"ok"`
+	TookMS float64 `json:"took_ms"`
+	Error  string  `json:"error,omitempty"`
+}
+
+// tellStep is a teller for a person, or with --json for a tool.
+func (a *app) tellStep(step string, took time.Duration, err error) error {
+	if !a.json && err != nil {
+		_, err = fmt.Fprintf(a.out, "FAIL  %s: %s\n", step, err)
+		return err
+	}
+	if !a.json {
+		_, err = fmt.Fprintf(a.out, "ok    %s (%d ms)\n", step, took.Milliseconds())
+		return err
+	}
+	view := stepView{Step: step, OK: err == nil, TookMS: milliseconds(took)}
+	if err != nil {
+		view.Error = err.Error()
+	}
+	return json.NewEncoder(a.out).Encode(view)
 }
 
 func (c *checker) steps() []checkStep {

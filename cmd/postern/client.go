@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/config"
 	"postern/idp"
 )
 
@@ -42,7 +45,8 @@ func viewClient(c idp.Client, secret string) clientView {
 
 func (a *app) clientCommand() *cobra.Command {
 	return a.withSettings(group("client", "add, list and change clients, the relying parties",
-		a.clientAddCommand(), a.clientListCommand(), a.clientShowCommand(), a.clientDeleteCommand(), a.clientRotateSecretCommand()))
+		a.clientAddCommand(), a.clientListCommand(), a.clientShowCommand(), a.clientDeleteCommand(),
+		a.clientRotateSecretCommand(), a.clientRevokeSecretsCommand()))
 }
 
 // clientFlags are what `client add` reads.
@@ -51,7 +55,6 @@ type clientFlags struct {
 	public, secretStdin bool
 	scopes              []string
 	pkce                string
-	maxAge              time.Duration
 }
 
 func (a *app) clientAddCommand() *cobra.Command {
@@ -60,11 +63,17 @@ func (a *app) clientAddCommand() *cobra.Command {
 		Use: "add --name NAME --redirect-uri URI", Short: "add a client", Args: exactly(),
 		Example: "  postern client add --name Grafana --redirect-uri https://grafana.example.com/login/generic_oauth",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := f.finish(c.Flags().Changed("default-max-age")); err != nil {
+			if f.Metadata.Name == "" {
+				return misuse("--name is missing")
+			}
+			if err := f.finish(); err != nil {
 				return err
 			}
 			chosen := ""
 			if f.secretStdin {
+				if a.terminal() != nil {
+					return misuse("--secret-stdin reads a file or a pipe, and standard input is a terminal")
+				}
 				line, err := a.readLine()
 				if err != nil {
 					return err
@@ -79,7 +88,7 @@ func (a *app) clientAddCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.showAdded(client, secret)
+				return a.showAdded(client, secret, o.issuer)
 			})
 		},
 	}
@@ -104,7 +113,7 @@ func (f *clientFlags) declare(c *cobra.Command) {
 	flags.StringVar(&m.IDTokenAlg, "id-token-alg", "", "sign its ID tokens with `ALG`: RS256, ES256 or EdDSA")
 	flags.StringVar(&m.ApplicationType, "application-type", "", "`TYPE`: web or native, which may use any loopback port")
 	flags.BoolVar(&m.FirstParty, "first-party", false, "it is yours: people are not asked for consent")
-	flags.DurationVar(&f.maxAge, "default-max-age", 0, "sign people in anew after this `TIME`")
+	flags.Func("default-max-age", "sign people in anew after this `TIME`: 30m, 12h, 1d", f.setMaxAge)
 	flags.BoolVar(&m.RequireAuthTime, "require-auth-time", false, "its ID tokens always have auth_time")
 	flags.StringVar(&m.URI, "uri", "", "its home page, a `URL`")
 	flags.StringVar(&m.LogoURI, "logo-uri", "", "its logo, a `URL`")
@@ -112,8 +121,19 @@ func (f *clientFlags) declare(c *cobra.Command) {
 	flags.StringVar(&m.TOSURI, "tos-uri", "", "its terms, a `URL`")
 }
 
+// setMaxAge reads a duration as settings have them.
+func (f *clientFlags) setMaxAge(text string) error {
+	d, ok := config.ParseDuration(text)
+	if !ok {
+		return errors.New("write a number and a unit: 336h, or 14d")
+	}
+	seconds := int64(d / time.Second)
+	f.Metadata.DefaultMaxAge = &seconds
+	return nil
+}
+
 // finish makes the client of the flags.
-func (f *clientFlags) finish(hasMaxAge bool) error {
+func (f *clientFlags) finish() error {
 	m := &f.Metadata
 	for _, s := range f.scopes {
 		m.Scopes = append(m.Scopes, strings.Fields(s)...)
@@ -134,14 +154,10 @@ func (f *clientFlags) finish(hasMaxAge bool) error {
 	if f.secretStdin && m.TokenEndpointAuthMethod == idp.AuthNone {
 		return misuse("a public client has no secret")
 	}
-	if hasMaxAge {
-		seconds := int64(f.maxAge / time.Second)
-		m.DefaultMaxAge = &seconds
-	}
 	return nil
 }
 
-func (a *app) showAdded(c idp.Client, secret string) error {
+func (a *app) showAdded(c idp.Client, secret, issuer string) error {
 	if a.json {
 		return a.writeJSON(viewClient(c, secret))
 	}
@@ -151,7 +167,7 @@ func (a *app) showAdded(c idp.Client, secret string) error {
 	} else {
 		fmt.Fprintln(a.out)
 	}
-	fmt.Fprintln(a.out, "Everything else the relying party finds at ISSUER/.well-known/openid-configuration")
+	fmt.Fprintf(a.out, "Everything else the relying party finds at %s/.well-known/openid-configuration\n", cmp.Or(issuer, "ISSUER"))
 	return nil
 }
 
@@ -250,6 +266,10 @@ func (a *app) clientRotateSecretCommand() *cobra.Command {
 	var revoke bool
 	c := &cobra.Command{
 		Use: "rotate-secret CLIENT-ID", Short: "give a client a new secret; the old ones live on unless they are revoked", Args: exactly("CLIENT-ID"),
+		Long: "Give a client a new secret beside the former ones. When its relying party has the new one, end the former ones\n" +
+			"with 'postern client revoke-secrets CLIENT-ID'.\n\n" +
+			"--revoke is for a secret that became known: every former secret ends at once, also one that was just deployed,\n" +
+			"and the relying party stops working until it has the new one.",
 		RunE: a.withClient(func(ctx context.Context, o *office, client idp.Client) error {
 			secret, err := o.RotateSecret(ctx, client.ID, revoke)
 			if err != nil {
@@ -260,13 +280,32 @@ func (a *app) clientRotateSecretCommand() *cobra.Command {
 			}
 			fmt.Fprintf(a.out, "  client_id      %s\n  client_secret  %s\n\nThe secret is not shown again. ", client.ID, secret)
 			if revoke {
-				fmt.Fprintln(a.out, "The former ones are dead.")
+				fmt.Fprintln(a.out, "The former ones are dead: the relying party stops working until it has this one.")
 			} else {
-				fmt.Fprintf(a.out, "The former ones live on. When the relying party has the new one, end them:\n  postern client rotate-secret %s --revoke\n", client.ID)
+				fmt.Fprintf(a.out, "The former ones live on. When the relying party has the new one, end them:\n  postern client revoke-secrets %s\n", client.ID)
 			}
 			return nil
 		}),
 	}
-	c.Flags().BoolVar(&revoke, "revoke", false, "end the former secrets at once")
+	c.Flags().BoolVar(&revoke, "revoke", false, "after a leak: end every former secret at once; the relying party stops working until it has the new one")
 	return a.withJSON(c)
+}
+
+func (a *app) clientRevokeSecretsCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "revoke-secrets CLIENT-ID", Short: "end every secret of a client but the newest", Args: exactly("CLIENT-ID"),
+		Long: "End every secret of a client but the newest, once its relying party uses that one. Access tokens that the client\n" +
+			"got for itself (client_credentials) end with them; it asks for others.",
+		RunE: a.withClient(func(ctx context.Context, o *office, client idp.Client) error {
+			revoked, err := o.RevokeSecrets(ctx, client.ID)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.writeJSON(map[string]any{"client_id": client.ID, "revoked": revoked})
+			}
+			fmt.Fprintf(a.out, "Ended the former secrets of the client %s (%d). The newest lives on.\n", client.ID, revoked)
+			return nil
+		}),
+	})
 }

@@ -65,8 +65,11 @@ func TestI22CommandsChangeWhatARunningServerSees(t *testing.T) {
 
 		var sessions []sessionView
 		succeed(t, &sessions, url, "", "session", "list", "--user", "alice")
-		if len(sessions) != 1 || sessions[0].UserID != alice.ID {
+		if len(sessions) != 1 || sessions[0].UserID != alice.ID || sessions[0].Username != "alice" {
 			t.Errorf("sessions: %+v", sessions)
+		}
+		if _, out, _ := command(t, url, "", "session", "list"); !strings.Contains(out, "  alice  ") {
+			t.Errorf("the list of sessions has no name:\n%s", out)
 		}
 		var disabled userView
 		succeed(t, &disabled, url, "", "user", "disable", "alice")
@@ -173,6 +176,25 @@ func TestCommandsNeverWaitForAPersonWhoIsNotThere(t *testing.T) {
 	}
 	if _, err := h.p.FindUser(t.Context(), "alice"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Without an echo to turn off, nobody would know what is waited for.
+func TestASecretForStandardInputIsNotTypedAtATerminal(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("there is no terminal to open:", err)
+	}
+	defer terminal.Close()
+	for _, args := range [][]string{
+		{"user", "add", "--username", "bob", "--password-stdin"}, {"user", "set-password", "bob", "--password-stdin"},
+		{"client", "add", "--name", "x", "--redirect-uri", "https://x.example/cb", "--secret-stdin"},
+	} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), &app{in: terminal, out: &stderr, err: &stderr}, args)
+		if code != exitUsage || !strings.Contains(stderr.String(), "standard input is a terminal") {
+			t.Errorf("%q: exit %d: %s", args, code, stderr.String())
+		}
 	}
 }
 

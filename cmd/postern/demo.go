@@ -86,7 +86,11 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 	g.Go(func() error {
 		if f.check {
 			defer stop()
-			return d.check(ctx, a.out)
+			if err := d.check(ctx, a.tellStep); err != nil || a.json {
+				return err
+			}
+			_, err := fmt.Fprintln(a.out, "The main job is done.")
+			return err
 		}
 		return d.announce(a)
 	})

@@ -48,7 +48,7 @@ func TestDemoCheckFailsWhereThePasswordIsAnother(t *testing.T) {
 	}
 	go d.serve(t.Context())
 	var out bytes.Buffer
-	if err := d.check(t.Context(), &out); err == nil || !strings.Contains(out.String(), "FAIL  the right one leads to consent") {
+	if err := d.check(t.Context(), (&app{out: &out}).tellStep); err == nil || !strings.Contains(out.String(), "FAIL  the right one leads to consent") {
 		t.Errorf("got %v: %s", err, out.String())
 	}
 }

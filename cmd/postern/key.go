@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -20,15 +22,24 @@ type keyView struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ActiveAt  *time.Time `json:"active_at,omitempty"`
 	RetiredAt *time.Time `json:"retired_at,omitempty"`
+	SignsAt   *time.Time `json:"signs_at,omitempty"` // when an announced key will sign
+	GoneAt    *time.Time `json:"gone_at,omitempty"`  // when a retired key will be published no more
 }
 
-func viewKey(k idp.Key) keyView {
-	return keyView{k.ID, k.Alg, string(k.State), k.CreatedAt, k.ActiveAt, k.RetiredAt}
+func (o *office) viewKey(k idp.Key) keyView {
+	v := keyView{ID: k.ID, Alg: k.Alg, State: string(k.State), CreatedAt: k.CreatedAt, ActiveAt: k.ActiveAt, RetiredAt: k.RetiredAt}
+	switch at := o.MovesOn(k); k.State {
+	case idp.KeyAnnounced:
+		v.SignsAt = &at
+	case idp.KeyRetired:
+		v.GoneAt = &at
+	}
+	return v
 }
 
 func (a *app) keyCommand() *cobra.Command {
-	return a.withSettings(group("key", "list and rotate signing keys, make root keys",
-		a.keyListCommand(), a.keyRotateCommand(), a.keyGenerateCommand()))
+	return a.withSettings(group("key", "list, rotate and withdraw signing keys, make root keys",
+		a.keyListCommand(), a.keyRotateCommand(), a.keyWithdrawCommand(), a.keyGenerateCommand()))
 }
 
 func (a *app) keyListCommand() *cobra.Command {
@@ -42,15 +53,15 @@ func (a *app) keyListCommand() *cobra.Command {
 				}
 				views := []keyView{}
 				for _, k := range keys {
-					views = append(views, viewKey(k))
+					views = append(views, o.viewKey(k))
 				}
 				if a.json {
 					return a.writeJSON(views)
 				}
 				w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "KEY\tALGORITHM\tSTATE\tMADE")
+				fmt.Fprintln(w, "KEY\tALGORITHM\tSTATE\tMADE\tSIGNS FROM\tGONE AT")
 				for _, k := range views {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.ID, k.Alg, k.State, k.CreatedAt.Format(time.RFC3339))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Alg, k.State, k.CreatedAt.Format(time.RFC3339), moment(k.SignsAt), moment(k.GoneAt))
 				}
 				return w.Flush()
 			})
@@ -58,11 +69,23 @@ func (a *app) keyListCommand() *cobra.Command {
 	})
 }
 
+// moment is a time of a table, "-" for none.
+func moment(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Format(time.RFC3339)
+}
+
 func (a *app) keyRotateCommand() *cobra.Command {
 	var now bool
 	var alg string
 	c := &cobra.Command{
 		Use: "rotate", Short: "announce a new signing key, which signs once everybody can know it", Args: exactly(),
+		Long: "Announce a new signing key. It is published at once and signs after 24 hours, when every relying party\n" +
+			"has seen it; the former one then retires, and stays published while what it signed may be shown.\n\n" +
+			"With --now the announced key of the algorithm signs at once, or a new one where none is announced. The former\n" +
+			"one is still published: after a key became known, take it out with 'postern key withdraw KID', too.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.do(c.Context(), func(ctx context.Context, o *office) error {
 				k, err := o.RotateKey(ctx, alg, now)
@@ -70,20 +93,73 @@ func (a *app) keyRotateCommand() *cobra.Command {
 					return err
 				}
 				if a.json {
-					return a.writeJSON(viewKey(k))
+					return a.writeJSON(o.viewKey(k))
 				}
 				if now {
-					fmt.Fprintf(a.out, "The %s key %s signs from now on. Relying parties that kept the old key set fetch it anew.\n", k.Alg, k.ID)
-				} else {
-					fmt.Fprintf(a.out, "Announced the %s key %s. It takes over by itself; what the former one signed stays valid.\n", k.Alg, k.ID)
+					return a.tellReplaced(ctx, o, k)
 				}
+				fmt.Fprintf(a.out, "Announced the %s key %s. It signs from %s; what the former one signed stays valid.\n",
+					k.Alg, k.ID, o.MovesOn(k).Format(time.RFC3339))
 				return nil
 			})
 		},
 	}
-	c.Flags().BoolVar(&now, "now", false, "let it sign at once, as after a key became known")
+	c.Flags().BoolVar(&now, "now", false, "let the announced key sign at once, or a new one where none is announced")
 	c.Flags().StringVar(&alg, "alg", "RS256", "the `ALGORITHM`: RS256, ES256 or EdDSA")
 	return a.withJSON(c)
+}
+
+// tellReplaced says that k signs, and what to do about the key before it.
+func (a *app) tellReplaced(ctx context.Context, o *office, k idp.Key) error {
+	fmt.Fprintf(a.out, "The %s key %s signs from now on. Relying parties that kept the old key set fetch it anew.\n", k.Alg, k.ID)
+	keys, err := o.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	var former *idp.Key
+	for i, other := range keys {
+		retired := other.Alg == k.Alg && other.State == idp.KeyRetired && other.RetiredAt != nil
+		if retired && (former == nil || other.RetiredAt.After(*former.RetiredAt)) {
+			former = &keys[i]
+		}
+	}
+	if former == nil {
+		return nil
+	}
+	kid := former.ID
+	if strings.HasPrefix(kid, "-") {
+		kid = "-- " + kid // or it would be read as a flag
+	}
+	fmt.Fprintf(a.out, "The former one is published until %s, so that what it signed stays valid. If it became known, end that now:\n"+
+		"  postern key withdraw %s\n", o.MovesOn(*former).Format(time.RFC3339), kid)
+	return nil
+}
+
+func (a *app) keyWithdrawCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "withdraw KID", Short: "take an announced or retired signing key out of the key set at once", Args: exactly("KID"),
+		Long: "Take an announced or retired signing key out of the key set at once, as after it became known. What it signed\n" +
+			"is no longer valid for whoever fetches the key set anew; a relying party that keeps a copy trusts the key for as long\n" +
+			"as it does. The key that signs is refused: replace it first with 'postern key rotate --now'.\n\n" +
+			"Give a KID that begins with a hyphen behind two: postern key withdraw -- KID",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.do(c.Context(), func(ctx context.Context, o *office) error {
+				k, err := o.WithdrawKey(ctx, args[0])
+				if errors.Is(err, idp.ErrNotFound) {
+					return fmt.Errorf("there is no key %q", args[0])
+				}
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.writeJSON(map[string]any{"withdrawn": k.ID, "alg": k.Alg})
+				}
+				fmt.Fprintf(a.out, "Withdrew the %s key %s. Servers publish it no more within seconds; relying parties that kept a copy\n"+
+					"of the key set trust it until they fetch it anew: restart those that matter.\n", k.Alg, k.ID)
+				return nil
+			})
+		},
+	})
 }
 
 func (a *app) keyGenerateCommand() *cobra.Command {

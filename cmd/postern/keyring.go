@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"postern/config"
@@ -63,12 +62,8 @@ func parseKeyring(lines []string) (*secret.Keyring, error) {
 
 // readKeys reads a keys file: a root key a line, the one that seals first, lines with # for people.
 func readKeys(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 { // Windows keeps no such bits
-		return nil, fmt.Errorf("%s can be read by other users (mode %o). Run: chmod 600 %s", path, info.Mode().Perm(), path)
+	if mode, open := config.OpenToOthers(path); open {
+		return nil, fmt.Errorf("%s can be read by other users (mode %o). Run: chmod 600 %s", path, mode, path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/term"
 
@@ -35,6 +36,12 @@ func newLogger(w io.Writer, cfg config.Log, environ []string) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
+
+// tookKey is how long something took, in milliseconds.
+const tookKey = "took_ms"
+
+// milliseconds is d for tookKey, to the microsecond.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // A coloured handler writes a line a record for the eyes: time, level in colour, message, pairs.
 type coloured struct {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -61,7 +62,7 @@ func run(ctx context.Context, a *app, args []string) int {
 		return exitOK
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {
-		problems.Write(a.err)
+		problems.Write(a.err, consequence(cmd))
 		return exitSettings
 	}
 	if usage, ok := errors.AsType[*usageError](err); ok {
@@ -72,6 +73,17 @@ func run(ctx context.Context, a *app, args []string) int {
 		fmt.Fprintf(a.err, "postern: %s\n", words(err))
 	}
 	return exitFailure
+}
+
+// consequence says what cmd left undone when the settings are no good.
+func consequence(cmd *cobra.Command) string {
+	switch {
+	case cmd.Name() == "serve":
+		return "Nothing was started."
+	case cmd.HasParent() && cmd.Parent().Name() == "config":
+		return "" // it did what it was asked for
+	}
+	return "Nothing was done."
 }
 
 // errSaid is an error that was told already.
@@ -90,13 +102,27 @@ func (a *app) root() *cobra.Command {
 		"Try it: postern demo\nRun it: POSTERN_ISSUER=https://id.example.com postern serve"
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse("%s", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse("%s", flagWords(err)) })
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
 		a.demoCommand(), a.serveCommand(), a.configCommand(), a.userCommand(), a.clientCommand(),
 		a.sessionCommand(), a.keyCommand(), a.migrateCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// flagWords is what is wrong with a flag, without the names of Go's functions.
+func flagWords(err error) string {
+	number, ok := errors.AsType[*strconv.NumError](err)
+	if !ok {
+		return err.Error()
+	}
+	remedy := "write a number"
+	if number.Func == "ParseUint" { // `key generate` alone has such a flag
+		remedy = "write a number from 1 to 65535"
+	}
+	text, _, _ := strings.Cut(err.Error(), ": strconv.")
+	return text + ": " + remedy
 }
 
 // group is a command that has others below it and does nothing itself.
@@ -171,7 +197,7 @@ func words(err error) string {
 	}
 	text := e.Code
 	if said, ok := said[e.Code]; ok {
-		text = filled(strings.ReplaceAll(said, "{field}", e.Field), e.Args)
+		text = filled(strings.ReplaceAll(said, "{field}", flagOf(e.Field)), e.Args)
 	} else if e.Field != "" {
 		text = e.Field + ": " + e.Code
 	}
@@ -181,6 +207,23 @@ func words(err error) string {
 		}
 	}
 	return text
+}
+
+// flagOf is the flag of `client add` for a property of RFC 7591 §2.
+func flagOf(field string) string {
+	switch field {
+	case "redirect_uris", "grant_types", "response_types":
+		field = strings.TrimSuffix(field, "s")
+	case "client_name", "client_uri":
+		field = strings.TrimPrefix(field, "client_")
+	case "client_secret":
+		field = "secret_stdin"
+	case "id_token_signed_response_alg":
+		field = "id_token_alg"
+	case "pkce_optional":
+		field = "pkce"
+	}
+	return "--" + strings.ReplaceAll(field, "_", "-")
 }
 
 // filled puts arguments in the place of their names in braces.

@@ -67,10 +67,22 @@ func newSite(p *idp.Provider, cfg *config.Config, log *slog.Logger) (*site, erro
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if issuer.Scheme == "https" && !cfg.Development() {
-		s.hsts = []string{"max-age=31536000; includeSubDomains; preload"}
+		s.hsts = []string{strictTransport(cfg.TLS.HSTS)}
 	}
 	s.handle(routes(ui, as, docs))
 	return s, nil
+}
+
+// strictTransport is the value of Strict-Transport-Security (RFC 6797 §6.1).
+func strictTransport(h config.HSTS) string {
+	value := fmt.Sprintf("max-age=%d", int64(h.MaxAge/time.Second))
+	if h.IncludeSubdomains {
+		value += "; includeSubDomains"
+	}
+	if h.Preload {
+		value += "; preload"
+	}
+	return value
 }
 
 // handle fills the mux: one entry a path, which knows its methods.
@@ -180,7 +192,11 @@ func (s *site) sameOrigin(next http.Handler) http.Handler {
 
 // showProblem shows a page in the visitor's language.
 func (s *site) showProblem(w http.ResponseWriter, r *http.Request, status int, code string) {
-	p := idp.Problem{Status: status, Code: code, Reference: idp.VisitorFrom(r.Context()).RequestID}
+	s.showPage(w, r, idp.Problem{Status: status, Code: code})
+}
+
+func (s *site) showPage(w http.ResponseWriter, r *http.Request, p idp.Problem) {
+	p.Reference = idp.VisitorFrom(r.Context()).RequestID
 	s.ui.Visitor(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.ui.ShowProblem(w, r, p) })).ServeHTTP(w, r)
 }
 
@@ -236,7 +252,7 @@ func (s *site) finish(a *answer, r *http.Request) {
 	// The path alone: a query string has codes, tokens and sealed requests in it.
 	s.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request",
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", a.status),
-		slog.Duration("took", time.Since(a.began)), slog.String("address", a.visitor.Address.String()), slog.String("request_id", a.visitor.RequestID))
+		slog.Float64(tookKey, milliseconds(time.Since(a.began))), slog.String("address", a.visitor.Address.String()), slog.String("request_id", a.visitor.RequestID))
 }
 
 // An answer is what is kept of a request until it is answered, in one piece of memory.
@@ -270,7 +286,8 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // typed 127.0.0.1 for localhost, a page has the right address; in production the first such
 // request is logged with what differs, since relying parties would refuse what is issued there.
 func (s *site) strayed(w http.ResponseWriter, r *http.Request) bool {
-	if strings.EqualFold(s.withoutPort(r.Host), s.issuer.Host) || r.URL.Path == healthPath {
+	// The page about it has the looks of the others.
+	if strings.EqualFold(s.withoutPort(r.Host), s.issuer.Host) || r.URL.Path == healthPath || strings.HasPrefix(r.URL.Path, staticPath) {
 		return false
 	}
 	if !s.cfg.Development() {
@@ -280,7 +297,8 @@ func (s *site) strayed(w http.ResponseWriter, r *http.Request) bool {
 		})
 		return false
 	}
-	showWrongHost(w, r, s.cfg.Issuer)
+	// Without the query: a code or a sealed request does not belong into a link.
+	s.showPage(w, r, idp.Problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host", Back: s.cfg.Issuer + r.URL.EscapedPath()})
 	return true
 }
 

@@ -21,7 +21,7 @@ func (a *app) migrateStatusCommand() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "status", Short: "show which migrations the database has", Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			loaded, err := a.settings(false)
+			loaded, err := a.databaseSettings()
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ func (a *app) migrateUpCommand() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "up", Short: "bring the schema up to date", Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			loaded, err := a.settings(false)
+			loaded, err := a.databaseSettings()
 			if err != nil {
 				return err
 			}

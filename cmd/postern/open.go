@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"postern/config"
@@ -16,15 +19,24 @@ import (
 	"postern/storage"
 )
 
-// settings reads and judges the settings, with what other rooms know of their grammar.
-func (a *app) settings(dev bool) (*config.Loaded, error) {
-	loaded, err := config.Load(config.Source{Files: a.files, Environ: a.environ, Set: a.set, Dev: dev})
+// settings reads and judges the settings of a server.
+func (a *app) settings(dev bool) (*config.Loaded, error) { return a.load(config.Source{Dev: dev}) }
+
+// databaseSettings reads and judges the settings of a command on the database.
+func (a *app) databaseSettings() (*config.Loaded, error) {
+	return a.load(config.Source{DatabaseAlone: true})
+}
+
+// load judges the settings with what other rooms know of their grammar.
+func (a *app) load(s config.Source) (*config.Loaded, error) {
+	s.Files, s.Environ, s.Set = a.files, a.environ, a.set
+	loaded, err := config.Load(s)
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return nil, err
 	}
 	problems = append(problems, judgeLimits(loaded)...)
-	problems = append(problems, judgeRootKeys(loaded)...)
+	problems = append(problems, judgeRootKeys(loaded, unreadKeys(problems))...)
 	if len(problems) > 0 {
 		problems.Sort()
 		return loaded, problems
@@ -43,17 +55,28 @@ func judgeLimits(loaded *config.Loaded) (problems config.Problems) {
 		{"rate_limits.token_endpoint_auth_failed", loaded.RateLimits.TokenEndpointAuthFailed},
 	} {
 		if _, err := guard.ParseLimits(limit.text); err != nil {
-			problems = append(problems, loaded.Problem(limit.key, "CFG-070", err.Error(),
+			// The value stands before the reason already.
+			reason := strings.Replace(err.Error(), " in "+strconv.Quote(limit.text), "", 1)
+			problems = append(problems, loaded.Problem(limit.key, "CFG-070", reason,
 				"Write AMOUNT/PERIOD/SCOPE, several joined with commas: 10/m/ip,5/5m/key."))
 		}
 	}
 	return problems
 }
 
+// unreadKeys tells whether a reference among the root keys has a problem of its own: its key is
+// empty then.
+func unreadKeys(problems config.Problems) bool {
+	return slices.ContainsFunc(problems, func(p config.Problem) bool { return p.Key == "secrets.keys" })
+}
+
 // judgeRootKeys asks the keyring whether it can read the root keys. What it answers never quotes one.
-func judgeRootKeys(loaded *config.Loaded) (problems config.Problems) {
+func judgeRootKeys(loaded *config.Loaded, unread bool) (problems config.Problems) {
 	numbers := map[uint16]bool{}
 	for i, text := range loaded.Secrets.Keys {
+		if unread && text == "" {
+			continue
+		}
 		k, err := secret.ParseRootKey(text)
 		switch {
 		case err != nil:
@@ -71,13 +94,14 @@ func judgeRootKeys(loaded *config.Loaded) (problems config.Problems) {
 // An office is a provider on the database, for a command.
 type office struct {
 	*idp.Provider
-	store *storage.Store
+	store  *storage.Store
+	issuer string // "" where the settings of the command have none
 }
 
 // open opens the database for a command, beside a server or without one (I-22): the schema is
 // checked, never changed.
 func (a *app) open(ctx context.Context) (*office, error) {
-	loaded, err := a.settings(false)
+	loaded, err := a.databaseSettings()
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +119,7 @@ func (a *app) open(ctx context.Context) (*office, error) {
 		store.Close()
 		return nil, err
 	}
-	return &office{p, store}, nil
+	return &office{p, store, loaded.Issuer}, nil
 }
 
 // do opens the database, runs a command's deed and closes it.

@@ -63,6 +63,7 @@ const (
 // Paths that have no package of their own.
 const (
 	healthPath         = "/healthz"
+	staticPath         = "/static/"
 	changePasswordPath = "/.well-known/change-password"
 )
 
@@ -95,7 +96,7 @@ func routes(ui *loginui.UI, as *oauth.Server, docs *discovery.Documents) []route
 		{post, "/account/password", forBrowser, limitLogin, noStore, csrfOrigin, ui.SubmitPassword},
 		{get, changePasswordPath, forAnyone, unlimited, noStore, csrfSafe, redirect("/account/password")},
 
-		{get, "/static/{path...}", forAnyone, unlimited, handlerCache, csrfSafe, ui.Static},
+		{get, staticPath + "{path...}", forAnyone, unlimited, handlerCache, csrfSafe, ui.Static},
 		{get, healthPath, forAnyone, unlimited, noStore, csrfSafe, showHealth},
 		{get, "/{$}", forAnyone, unlimited, noStore, csrfSafe, redirect("/account")},
 	}

@@ -86,7 +86,7 @@ func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	log.Info("ready", "issuer", cfg.Issuer, "listen", l.Addr().String(), "after", time.Since(began).Round(time.Millisecond).String(), "version", thisBuild().Version)
+	log.Info("ready", "issuer", cfg.Issuer, "listen", l.Addr().String(), tookKey, milliseconds(time.Since(began)), "version", thisBuild().Version)
 	return runServer(ctx, newServer(s, log), l, cfg.TLS, p)
 }
 

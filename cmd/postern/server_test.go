@@ -343,8 +343,8 @@ func TestLogHasNoQueryStringsAndCookies(t *testing.T) {
 }
 
 func TestRequestForAnotherHost(t *testing.T) {
-	ask := func(h *house) *http.Response {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:8080/account?x=1", nil)
+	ask := func(h *house, path string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:8080"+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -356,9 +356,15 @@ func TestRequestForAnotherHost(t *testing.T) {
 	}
 	t.Run("development shows the right address", func(t *testing.T) {
 		h := open(t, storagetest.SQLite(t), func(c *config.Config) { c.Profile, c.Issuer = "development", "http://localhost:8080" })
-		answer := ask(h)
-		if body := text(t, answer); answer.StatusCode != http.StatusMisdirectedRequest || !strings.Contains(body, `href="http://localhost:8080/account"`) {
+		answer := ask(h, "/account?x=1")
+		body := text(t, answer)
+		if answer.StatusCode != http.StatusMisdirectedRequest || !strings.Contains(body, `href="http://localhost:8080/account"`) {
 			t.Errorf("got %d: %s", answer.StatusCode, body)
+		}
+		_, style, _ := strings.Cut(body, `<link rel="stylesheet" href="`)
+		style, _, _ = strings.Cut(style, `"`)
+		if sheet := ask(h, style); !strings.HasPrefix(style, "/static/") || sheet.StatusCode != http.StatusOK {
+			t.Errorf("the style sheet %q of the page: %s", style, sheet.Status)
 		}
 	})
 	t.Run("the port that the scheme implies is the same host", func(t *testing.T) {
@@ -377,8 +383,8 @@ func TestRequestForAnotherHost(t *testing.T) {
 		h := open(t, storagetest.SQLite(t), nil)
 		var logged strings.Builder
 		h.log = slog.New(slog.NewJSONHandler(&logged, nil))
-		ask(h)
-		ask(h)
+		ask(h, "/account")
+		ask(h, "/account")
 		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
 		if len(lines) != 1 || !strings.Contains(lines[0], `"host":"127.0.0.1:8080"`) || !strings.Contains(lines[0], `"issuer":"`+testIssuer+`"`) {
 			t.Errorf("logged %q", lines)
@@ -390,6 +396,10 @@ func TestHSTSIsForHTTPSInProduction(t *testing.T) {
 	h := open(t, storagetest.SQLite(t), nil)
 	if got := h.send(t, http.MethodGet, healthPath, nil, nil).Header.Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains; preload" {
 		t.Errorf("got %q", got)
+	}
+	h = open(t, storagetest.SQLite(t), func(c *config.Config) { c.TLS.HSTS = config.HSTS{MaxAge: 24 * time.Hour} })
+	if got := h.send(t, http.MethodGet, healthPath, nil, nil).Header.Get("Strict-Transport-Security"); got != "max-age=86400" {
+		t.Errorf("a day without subdomains: got %q", got)
 	}
 	h = open(t, storagetest.SQLite(t), func(c *config.Config) { c.Profile, c.Issuer = "development", "http://localhost:8080" })
 	if got := h.send(t, http.MethodGet, healthPath, nil, nil).Header.Get("Strict-Transport-Security"); got != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"text/tabwriter"
@@ -15,6 +16,7 @@ import (
 type sessionView struct {
 	ID         idp.ID    `json:"id"`
 	UserID     idp.ID    `json:"user_id"`
+	Username   string    `json:"username,omitempty"` // unless the user was deleted meanwhile
 	State      string    `json:"state"`
 	Methods    []string  `json:"amr"`
 	AuthTime   time.Time `json:"auth_time"`
@@ -26,9 +28,9 @@ type sessionView struct {
 	EndsAt     time.Time `json:"ends_at"`
 }
 
-func viewSession(s idp.Session) sessionView {
+func viewSession(s idp.Session, username string) sessionView {
 	return sessionView{
-		ID: s.ID, UserID: s.UserID, State: string(s.State), Methods: s.AMR(), AuthTime: s.AuthTime(), Address: s.Address,
+		ID: s.ID, UserID: s.UserID, Username: username, State: string(s.State), Methods: s.AMR(), AuthTime: s.AuthTime(), Address: s.Address,
 		UserAgent: s.UserAgent, Remembered: s.Remembered, CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt, EndsAt: s.EndsAt,
 	}
 }
@@ -63,14 +65,18 @@ func (a *app) sessionListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				views, before := []sessionView{}, idp.ID{}
+				views, before, names := []sessionView{}, idp.ID{}, usernames{}
 				for len(views) < limit {
 					sessions, err := o.Sessions(ctx, id, before, min(page, limit-len(views)))
 					if err != nil {
 						return err
 					}
 					for _, s := range sessions {
-						views = append(views, viewSession(s))
+						name, err := names.of(ctx, o, s.UserID)
+						if err != nil {
+							return err
+						}
+						views = append(views, viewSession(s, name))
 						before = s.ID
 					}
 					if len(sessions) == 0 {
@@ -86,6 +92,22 @@ func (a *app) sessionListCommand() *cobra.Command {
 	return a.withJSON(c)
 }
 
+// usernames are those that were looked up already.
+type usernames map[idp.ID]string
+
+// of is a user's name, "" where the user is gone.
+func (n usernames) of(ctx context.Context, o *office, id idp.ID) (string, error) {
+	if name, ok := n[id]; ok {
+		return name, nil
+	}
+	u, err := o.FindUser(ctx, id.String())
+	if err != nil && idp.KindOf(err) != idp.Missing {
+		return "", err
+	}
+	n[id] = u.Username
+	return u.Username, nil
+}
+
 func (a *app) listSessions(sessions []sessionView) error {
 	if a.json {
 		return a.writeJSON(sessions)
@@ -97,7 +119,7 @@ func (a *app) listSessions(sessions []sessionView) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SESSION\tUSER\tADDRESS\tSIGNED IN\tLAST SEEN")
 	for _, s := range sessions {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.ID, s.UserID, s.Address, s.AuthTime.Format(time.RFC3339), s.LastSeenAt.Format(time.RFC3339))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.ID, cmp.Or(s.Username, s.UserID.String()), s.Address, s.AuthTime.Format(time.RFC3339), s.LastSeenAt.Format(time.RFC3339))
 	}
 	return w.Flush()
 }

@@ -83,8 +83,8 @@ func (a *app) userAddCommand() *cobra.Command {
 	flags.StringVar(&n.Email, "email", "", "the e-mail `ADDRESS`, which signs in as well")
 	flags.BoolVar(&n.EmailVerified, "email-verified", false, "the address is known to be theirs")
 	flags.BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
-	flags.BoolVar(&n.Admin, "admin", false, "make them an administrator")
-	flags.StringArrayVar((*[]string)(&n.Groups), "group", nil, "put them into a `GROUP`; several")
+	flags.BoolVar(&n.Admin, "admin", false, "note that they are an administrator; nothing reads it yet")
+	flags.StringArrayVar((*[]string)(&n.Groups), "group", nil, "note that they are in a `GROUP`; several; nothing reads it yet")
 	flags.StringArrayVar(&claims, "claim", nil, "set a profile claim, `NAME=VALUE`; several: given_name=Alice, address.country=DE")
 	return a.withJSON(c)
 }
