@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -30,31 +31,35 @@ var inactive = &introspection{}
 
 // Introspect is the introspection endpoint (RFC 7662).
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	form, f := readTokenForm(w, r)
-	if f != nil {
-		writeFailure(w, r, form, f)
-		return
-	}
-	c, f := s.authenticate(ctx, r, form)
+	c, form, f := s.aboutToken(w, r)
 	if f == nil && c.Public() {
 		f = invalidClient("a public client may not introspect") // RFC 7662 §2.1: the endpoint is for those who can prove who they are
 	}
-	shown := form.Get("token")
-	if f == nil && shown == "" {
-		f = refuse("invalid_request", "The parameter token is missing.")
-	}
 	if f != nil {
 		writeFailure(w, r, form, f)
 		return
 	}
-	answer, err := s.introspect(ctx, c, shown)
+	answer, err := s.introspect(r.Context(), c, form.Get("token"))
 	if err != nil {
 		// An outage must not tell an API that valid tokens are dead.
 		writeFailure(w, r, form, failureOf(err))
 		return
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// aboutToken reads a request to tell of a token or to end it: which client sends it, and the form
+// whose parameter token is there (RFC 7662 §2.1, RFC 7009 §2.1).
+func (s *Server) aboutToken(w http.ResponseWriter, r *http.Request) (*idp.Client, url.Values, *failure) {
+	form, f := readTokenForm(w, r)
+	if f != nil {
+		return nil, form, f
+	}
+	c, f := s.authenticate(r.Context(), r, form)
+	if f == nil && form.Get("token") == "" {
+		f = refuse("invalid_request", "The parameter token is missing.")
+	}
+	return c, form, f
 }
 
 // introspect tells c what shown is worth. Its bytes say what kind of token it is, so that

@@ -10,22 +10,12 @@ import (
 
 // Revoke is the revocation endpoint (RFC 7009).
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	form, f := readTokenForm(w, r)
+	c, form, f := s.aboutToken(w, r)
 	if f != nil {
 		writeFailure(w, r, form, f)
 		return
 	}
-	c, f := s.authenticate(ctx, r, form)
-	shown := form.Get("token")
-	if f == nil && shown == "" {
-		f = refuse("invalid_request", "The parameter token is missing.")
-	}
-	if f != nil {
-		writeFailure(w, r, form, f)
-		return
-	}
-	if err := s.revoke(ctx, c, shown); err != nil {
+	if err := s.revoke(r.Context(), c, form.Get("token")); err != nil {
 		// The token lives; the client must know and try again (RFC 7009 §2.2.1).
 		writeFailure(w, r, form, failureOf(err))
 		return
