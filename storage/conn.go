@@ -192,9 +192,10 @@ func (p *pool) pick(ctx context.Context) (*conn, error) {
 // one, such as the server's restart, cut them all.
 func (p *pool) release(c *conn) {
 	var gone []*conn
+	lost := c.lost // once it idles, c is somebody else's
 	p.mu.Lock()
 	switch {
-	case c.lost:
+	case lost:
 		gone = append(p.idle, c)
 		p.idle = nil
 	case p.closed:
@@ -204,7 +205,7 @@ func (p *pool) release(c *conn) {
 		p.idle = append(p.idle, c)
 	}
 	p.mu.Unlock()
-	if c.lost {
+	if lost {
 		p.log.Warn("a connection to the database was lost", "given_up", len(gone))
 	}
 	for _, c := range gone {
