@@ -392,7 +392,7 @@ func TestUnknownParametersAreIgnored(t *testing.T) {
 	}
 }
 
-func TestI25CrossSitePostIsSealedBeforeASessionIsLookedAt(t *testing.T) {
+func TestI25_CrossSitePostIsSealedBeforeASessionIsLookedAt(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		b := h.signedIn("alice")
 		form := h.request("first")
@@ -411,7 +411,7 @@ func TestI25CrossSitePostIsSealedBeforeASessionIsLookedAt(t *testing.T) {
 	})
 }
 
-func TestI25LongRequestsBecomeARowAndTheURLStaysShort(t *testing.T) {
+func TestI25_LongRequestsBecomeARowAndTheURLStaysShort(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		b := h.signedIn("alice")
 		form := h.request("first")
@@ -690,7 +690,7 @@ func TestSealedRequestIsJudgedAnew(t *testing.T) {
 	}
 }
 
-func TestI18DeedForAPromptCompletesOnce(t *testing.T) {
+func TestI18_DeedForAPromptCompletesOnce(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		b := newBrowser("alice")
 		form := h.request("first")
@@ -714,7 +714,7 @@ func TestI18DeedForAPromptCompletesOnce(t *testing.T) {
 	})
 }
 
-func TestI18RequestWithoutDeedsMayCompleteAgain(t *testing.T) {
+func TestI18_RequestWithoutDeedsMayCompleteAgain(t *testing.T) {
 	h := oneHouse(t)
 	b := h.signedIn("alice")
 	_, query := outcome(h, h.arriveBy(http.MethodPost, b, h.request("first")))

@@ -168,7 +168,7 @@ func (h *house) race(n int, client string, form url.Values) []answer {
 	return got
 }
 
-func TestI3RefreshOutsideTheWindowIsJudgedByTheRow(t *testing.T) {
+func TestI3_RefreshOutsideTheWindowIsJudgedByTheRow(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		first := h.tokensFor("web", "openid offline_access").text("refresh_token")
 		second := h.call(h.Token, "web", refresh(first))
@@ -189,7 +189,7 @@ func TestI3RefreshOutsideTheWindowIsJudgedByTheRow(t *testing.T) {
 	})
 }
 
-func TestI4AnotherSenderInTheWindowIsGivenTheSkip(t *testing.T) {
+func TestI4_AnotherSenderInTheWindowIsGivenTheSkip(t *testing.T) {
 	h := oneHouse(t)
 	first := h.tokensFor("native", "openid offline_access").text("refresh_token")
 	here, there := newBrowser("here"), newBrowser("there")
@@ -332,7 +332,7 @@ func TestRefreshTokenEndsWithItsSessionUnlessOffline(t *testing.T) {
 	})
 }
 
-func TestI2DisabledUserHasNoTokens(t *testing.T) {
+func TestI2_DisabledUserHasNoTokens(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		got := h.tokensFor("first", "openid offline_access")
 		code := h.code(h.signedIn("alice"), h.request("first"))
@@ -452,7 +452,7 @@ func TestClientAuthentication(t *testing.T) {
 	}
 }
 
-func TestI14FailuresAreLimitedAndARightSecretPasses(t *testing.T) {
+func TestI14_FailuresAreLimitedAndARightSecretPasses(t *testing.T) {
 	eachHouse(t, func(t *testing.T, h *house) {
 		cfg := testConfig()
 		cfg.RateLimits.Off = false
@@ -597,7 +597,7 @@ func TestStoreFailureAtTheTokenEndpointIs503AndLosesNothing(t *testing.T) {
 	})
 }
 
-func TestI1AccessTokenSaysItsGenerationAndScopes(t *testing.T) {
+func TestI1_AccessTokenSaysItsGenerationAndScopes(t *testing.T) {
 	h := oneHouse(t)
 	first := h.tokensFor("web", "openid email offline_access")
 	form := refresh(first.text("refresh_token"))

@@ -40,7 +40,7 @@ func succeed(t *testing.T, v any, url, stdin string, args ...string) {
 	}
 }
 
-func TestI22CommandsChangeWhatARunningServerSees(t *testing.T) {
+func TestI22_CommandsChangeWhatARunningServerSees(t *testing.T) {
 	storagetest.EachURL(t, func(t *testing.T, url string) {
 		h := open(t, url, nil)
 		var alice userView
@@ -99,7 +99,7 @@ func TestI22CommandsChangeWhatARunningServerSees(t *testing.T) {
 	})
 }
 
-func TestI22CommandsChangeNoSchema(t *testing.T) {
+func TestI22_CommandsChangeNoSchema(t *testing.T) {
 	for _, args := range [][]string{
 		{"user", "list"}, {"client", "list"}, {"key", "list"}, {"session", "list"}, {"user", "add", "--username", "alice"},
 	} {
@@ -126,7 +126,7 @@ func TestI22CommandsChangeNoSchema(t *testing.T) {
 	}
 }
 
-func TestI22CommandsRefuseTheFileOfAnotherUser(t *testing.T) {
+func TestI22_CommandsRefuseTheFileOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file to somebody else")
 	}
@@ -145,7 +145,7 @@ func TestI22CommandsRefuseTheFileOfAnotherUser(t *testing.T) {
 }
 
 // A deed of a command that does not come to its end lets the server's writers go on.
-func TestI22TransactionsOfCommandsAreShort(t *testing.T) {
+func TestI22_TransactionsOfCommandsAreShort(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		began := time.Now()
 		err := shortStore{s}.Tx(t.Context(), func(ctx context.Context) error {

@@ -130,7 +130,7 @@ func TestServeNeedsADatabaseOfItsKeys(t *testing.T) {
 }
 
 // I-10: keys are made only where the database is empty and is SQLite.
-func TestI10KeysAreMadeForAnEmptyDatabaseAlone(t *testing.T) {
+func TestI10_KeysAreMadeForAnEmptyDatabaseAlone(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config.Default()
 	cfg.Database.URL = "sqlite:" + filepath.Join(dir, "postern.db")

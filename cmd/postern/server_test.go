@@ -210,7 +210,7 @@ func TestI24_FormsAreRefusedWhereNoHeaderSpeaks(t *testing.T) {
 }
 
 // I-25: a POST from another site is sealed before a cookie counts, and the address stays short.
-func TestI25PostedRequestBecomesAShortAddressOfOurs(t *testing.T) {
+func TestI25_PostedRequestBecomesAShortAddressOfOurs(t *testing.T) {
 	storagetest.EachURL(t, func(t *testing.T, url string) {
 		h := open(t, url, nil)
 		h.addUser(t, "alice")
