@@ -178,7 +178,7 @@ func (p *pool) pick(ctx context.Context) (*conn, error) {
 		}
 		p.mu.Unlock()
 		if c == nil {
-			return p.open(ctx)
+			return p.connect(ctx)
 		}
 		if p.check == 0 || time.Since(c.used) < p.check || c.PingContext(context.Background()) == nil {
 			c.sent = false
@@ -186,6 +186,14 @@ func (p *pool) pick(ctx context.Context) (*conn, error) {
 		}
 		c.Close()
 	}
+}
+
+// connect opens a connection. A host that does not answer is given up as soon as a pool without a free
+// connection would be, not when the operating system gives up.
+func (p *pool) connect(ctx context.Context) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, acquireWait)
+	defer cancel()
+	return p.open(ctx)
 }
 
 // release takes a connection back. Where it was lost those that idle are given up, too: what cut

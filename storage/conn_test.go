@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"postern/storage"
 	"postern/storage/storagetest"
@@ -99,4 +101,14 @@ func TestI22_ADatabaseIsHeldUnderEachOfItsNames(t *testing.T) {
 	must(t, release())
 	_, err = storage.Up(t.Context(), "sqlite:"+other)
 	must(t, err)
+}
+
+func TestAHostThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose clock does not wait
+		began := time.Now()
+		err := storage.WaitForAConnection(t.Context())
+		if took := time.Since(began); took != 2*time.Second || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %s: %v, want the deadline after 2s", took, err)
+		}
+	})
 }

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -91,4 +93,17 @@ func (s *Store) FillDisk(ctx context.Context, pages int) error {
 		return c, err
 	}
 	return s.Exec(ctx, limit) // on the one that is open
+}
+
+// WaitForAConnection asks a pool of one for a connection to a host that never answers.
+func WaitForAConnection(ctx context.Context) error {
+	p := newPool(1, 0, func(ctx context.Context) (*conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, slog.Default())
+	_, err := p.acquire(ctx)
+	if len(p.slots) != 0 {
+		return errors.New("the place in the pool is lost")
+	}
+	return err
 }
