@@ -36,8 +36,6 @@ func envName(path string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
 }
 
-// Keys lists every setting in the order of the struct.
-func Keys() []Key { return allKeys() }
 
 var allKeys = sync.OnceValue(func() []Key {
 	return keysOf(reflect.ValueOf(Default()).Elem(), nil, "", "Config")
