@@ -193,6 +193,10 @@ func eventKeyChanged(k Key, actor string) Event {
 }
 
 // eventKeyWithdrawn tells that somebody took k out of the key set before its time.
+func eventKeysResealed(keys int, root uint16) Event {
+	return Event{Kind: "key.resealed", Details: Details{"keys": keys, "root_key": root}}
+}
+
 func eventKeyWithdrawn(k Key) Event {
 	return Event{Kind: "key.withdrawn", Details: Details{"kid": k.ID, "alg": k.Alg, "state": string(k.State)}}
 }

@@ -242,6 +242,37 @@ func (p *Provider) WithdrawKey(ctx context.Context, kid string) (Key, error) {
 	return k, stored("withdraw a signing key", err)
 }
 
+// ResealKeys seals every signing key with the current root key and returns how many it was not
+// sealed with. Nodes that do not hold that root key yet can open none of them afterwards.
+func (p *Provider) ResealKeys(ctx context.Context) (int, error) {
+	resealed := 0
+	err := p.changed(ctx, VersionKeys, func(ctx context.Context) error {
+		resealed = 0
+		list, err := p.store.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		for _, k := range list {
+			if secret.SealedBy(k.Private) == p.ring.Current() {
+				continue
+			}
+			der, err := p.ring.Open(secret.ForSigningKey, k.Private, keyPlace(k.ID))
+			if err != nil {
+				return fmt.Errorf("open the signing key %s: %w", k.ID, err)
+			}
+			if err := p.store.ResealKey(ctx, k.ID, k.Private, p.ring.Seal(secret.ForSigningKey, der, keyPlace(k.ID))); err != nil {
+				return err
+			}
+			resealed++
+		}
+		if resealed == 0 {
+			return nil
+		}
+		return p.record(ctx, eventKeysResealed(resealed, p.ring.Current()))
+	})
+	return resealed, stored("reseal the signing keys", err)
+}
+
 func indexKey(list []Key, alg string, state KeyState) int {
 	return slices.IndexFunc(list, func(k Key) bool { return k.Alg == alg && k.State == state })
 }

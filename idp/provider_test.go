@@ -225,6 +225,51 @@ func TestI10_APromotedRootKeyIsNeededFromThenOn(t *testing.T) {
 	})
 }
 
+func TestI10_ResealedKeysAreOpenedByThePromotedRootKeyAlone(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		want, err := h.PublicKeys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.ring = ringOf(t, 2, 1)
+		h.reopen(t)
+		for _, wanted := range []int{3, 0} { // and a second time nothing is left to do
+			if n, err := h.ResealKeys(t.Context()); err != nil || n != wanted {
+				t.Errorf("resealed %d, %v, want %d", n, err, wanted)
+			}
+		}
+		list, err := h.Keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range list {
+			if got := secret.SealedBy(k.Private); got != 2 {
+				t.Errorf("%s is sealed by root key %d, want 2", k.Alg, got)
+			}
+		}
+		h.reopen(t)
+		if got, err := h.PublicKeys(); err != nil || string(got) != string(want) {
+			t.Errorf("key set %s, %v, want %s", got, err, want)
+		}
+		if k, err := h.SigningKey("ES256"); err != nil || k.Signer == nil {
+			t.Errorf("a resealed key does not sign: %v", err)
+		}
+		events, err := h.Events(t.Context(), idp.ID{}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		for _, e := range events {
+			if e.Kind == "key.resealed" {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("%d events key.resealed, want 1", told)
+		}
+	})
+}
+
 func TestTwoNodesThatStartOnAnEmptyDatabaseEndWithOneSetOfKeys(t *testing.T) {
 	storagetest.EachURL(t, func(t *testing.T, url string) {
 		var nodes sync.WaitGroup

@@ -45,7 +45,7 @@ func TestListingsAndResultsHaveJSON(t *testing.T) {
 	for _, path := range []string{
 		"demo", "config check", "config show", "user add", "user list", "user show", "user set-password", "user disable", "user enable", "user delete",
 		"client add", "client list", "client show", "client delete", "client rotate-secret", "client revoke-secrets", "session list", "session end",
-		"key list", "key rotate", "key withdraw", "migrate status", "migrate up", "version",
+		"key list", "key rotate", "key withdraw", "key reseal", "migrate status", "migrate up", "version",
 	} {
 		c, _, err := (&app{}).root().Find(strings.Fields(path))
 		if err != nil || c.Flags().Lookup("json") == nil {

@@ -38,8 +38,8 @@ func (o *office) viewKey(k idp.Key) keyView {
 }
 
 func (a *app) keyCommand() *cobra.Command {
-	return a.withSettings(group("key", "list, rotate and withdraw signing keys, make root keys",
-		a.keyListCommand(), a.keyRotateCommand(), a.keyWithdrawCommand(), a.keyGenerateCommand()))
+	return a.withSettings(group("key", "list, rotate and withdraw signing keys, make root keys and seal with them",
+		a.keyListCommand(), a.keyRotateCommand(), a.keyWithdrawCommand(), a.keyGenerateCommand(), a.keyResealCommand()))
 }
 
 func (a *app) keyListCommand() *cobra.Command {
@@ -156,6 +156,29 @@ func (a *app) keyWithdrawCommand() *cobra.Command {
 				}
 				fmt.Fprintf(a.out, "Withdrew the %s key %s. Servers publish it no more within seconds; relying parties that kept a copy\n"+
 					"of the key set trust it until they fetch it anew: restart those that matter.\n", k.Alg, k.ID)
+				return nil
+			})
+		},
+	})
+}
+
+func (a *app) keyResealCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "reseal", Short: "seal the signing keys with the first root key of secrets.keys", Args: exactly(),
+		Long: "Seal the signing keys with the first root key of secrets.keys, so that the former ones open none of them any more.\n\n" +
+			"The order of a rotation: make a root key with 'postern key generate --number N', append it to secrets.keys of every\n" +
+			"node and restart them, put it first on every node and restart them, and reseal. Former root keys stay in\n" +
+			"secrets.keys: what browsers and relying parties hold was made with them, and no node starts without one.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.do(c.Context(), func(ctx context.Context, o *office) error {
+				resealed, err := o.ResealKeys(ctx)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.writeJSON(map[string]int{"resealed": resealed})
+				}
+				fmt.Fprintf(a.out, "Sealed %s anew.\n", count(resealed, "signing key", "signing keys"))
 				return nil
 			})
 		},

@@ -346,14 +346,3 @@ func (r *Keyring) Verify(check []byte) ([]byte, error) {
 	}
 	return r.appendCheck(append([]byte(nil), check...), r.Current()), nil
 }
-
-// WithoutKey is the check value once everything that the key sealed was sealed anew or is dead.
-func WithoutKey(check []byte, number uint16) []byte {
-	var rest []byte
-	for entry := check; len(entry) >= checkEntry; entry = entry[checkEntry:] {
-		if binary.BigEndian.Uint16(entry) != number {
-			rest = append(rest, entry[:checkEntry]...)
-		}
-	}
-	return rest
-}
