@@ -36,7 +36,6 @@ func envName(path string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
 }
 
-
 var allKeys = sync.OnceValue(func() []Key {
 	return keysOf(reflect.ValueOf(Default()).Elem(), nil, "", "Config")
 })
