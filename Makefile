@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: test lint install bench run
 
 test: install lint
-	scripts/with-postgres env POSTERN_TEST_ALL=1 go test -race -timeout 14m ./...
+	scripts/with-servers env POSTERN_TEST_ALL=1 go test -race -timeout 14m ./...
 	POSTERN_TEST_TIMING=1 go test -run 'I21_.*Cost' ./idp
 
 # lint says nothing where all is well, but where the database of vulnerabilities is out of reach.
@@ -17,9 +17,9 @@ lint:
 install:
 	scripts/install
 
-# bench prints what a request costs, with allocations, on SQLite and on PostgreSQL.
+# bench prints what a request costs, with allocations, on SQLite, PostgreSQL and Redis.
 bench: install
-	POSTGRES_FSYNC=on scripts/with-postgres go test -p 1 -run '^$$' -bench . -benchmem ./...
+	POSTGRES_FSYNC=on scripts/with-servers go test -p 1 -run '^$$' -bench . -benchmem ./...
 
 run:
 	go run ./cmd/postern demo

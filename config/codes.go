@@ -74,9 +74,16 @@ on every address; with port 0 the system chooses one.`},
 	{"CFG-033", "the TLS key does not fit", `The certificate and the key are not a pair, or one of the files is not PEM. tls.cert begins with
 the server's own certificate; those of its issuers follow.`},
 	{"CFG-034", "networks of proxies without hops", `proxy.trusted_cidrs narrows from whom X-Forwarded-For is believed; proxy.trusted_hops says how
-many of its entries are. With 0 hops no header is believed, so the networks have no effect.`},
+many of its entries are. With 0 hops, and without proxy.client_ip_header, no header is believed, so
+the networks have no effect.`},
 	{"CFG-035", "preload without what it asks for", `The browsers' preload list takes a host whose Strict-Transport-Security holds for a year, its
 subdomains too. Set tls.hsts.preload to false where the one or the other is not wanted.`},
+	{"CFG-036", "the header with the client's address", `proxy.client_ip_header names a header that a proxy sets to the client's address alone, such as
+CF-Connecting-IP or X-Real-IP. Anybody can send one, so it is believed from the networks of
+proxy.trusted_cidrs alone. X-Forwarded-For has a list of addresses: proxy.trusted_hops says which of
+them counts.`},
+	{"CFG-037", "two listeners in one place", `metrics.listen is a listener of its own, which only those who operate this provider can reach. It
+needs a port that listen does not have on the same address.`},
 	{"CFG-040", "the database", `database.url is sqlite:PATH, relative to the working directory or absolute, or a URL of
 PostgreSQL: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full. Characters such as
 @, : and / in the password are written as % escapes.`},
@@ -93,6 +100,11 @@ number: ` + "`postern key generate --number 2`" + `.`},
 	{"CFG-044", "a root key that others can read", `Whoever has the root key and the database can act as any user, so a file with one belongs to the
 user that Postern runs as, with the mode 600. Make it so with
 ` + "`(umask 077; postern key generate > root.key)`" + `.`},
+	{"CFG-045", "Redis", `redis.url is redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS. Characters such as @, :
+and / in the password are written as % escapes. It is required where lockout.handler is redis.`},
+	{"CFG-046", "a gate that counts nothing", `With the handler dummy no limit and no lockout holds, so that anybody could guess passwords without
+end. It is for the profile development. database needs nothing else, redis is faster, and memory is
+for a single process.`},
 	{"CFG-050", "cheap password hashes", `Whoever gets hold of the database guesses passwords as fast as the hash allows. Production asks
 for at least what OWASP's Password Storage Cheat Sheet does: 19 MiB with two passes, or an
 equivalent. Cheaper settings are for the profile development, and for tests.`},
@@ -101,12 +113,44 @@ one of them needs: password.argon2.memory_kib.`},
 	{"CFG-052", "idle longer than the session", `A session ends at sessions.browser_lifetime in any case, so an idle time beyond that never comes.`},
 	{"CFG-053", "refresh times that contradict each other", `A refresh token ends after tokens.refresh_ttl without use, its family after tokens.refresh_cap or
 tokens.offline_cap in any case; the window for repeating a refresh is shorter than all of them.`},
+	{"CFG-054", "the names of the form's fields", `login.username_field and login.password_field are the names of two different fields of the sign-in
+form: a letter, and up to 63 letters, digits, hyphens and underscores. another, cancel, remember and
+tx have a meaning there already.`},
 	{"CFG-060", "the name of the instance", `The name stands in headings and titles: 1 to 64 printable characters.`},
 	{"CFG-061", "the address for help", `branding.support is where people who cannot sign in find help: mailto:help@example.com, or a web
 address with https.`},
+	{"CFG-062", "how mail is sent", `mail.transport is smtp://[USER@]HOST:PORT, a mail server that offers STARTTLS; smtps://[USER@]HOST:PORT,
+one that speaks TLS from the first byte on; or dir:PATH, a folder that takes one .eml file a mail. The
+certificate of the server must be good for HOST. The password of USER is mail.password. Without USER,
+mails to a server on this machine (localhost) go without TLS.`},
+	{"CFG-063", "the sender of mails", `mail.from is one mail address, with a name or without: Example <no-reply@id.example.com>. It is
+required where mail.transport is set.`},
+	{"CFG-064", "the folder of a theme", `branding.theme is a folder with templates that are used in place of Postern's of the same name. It
+exists, and the user that Postern runs as may read it.`},
+	{"CFG-065", "the file of the security log", `log.security.file is a file of its own, which Postern makes with mode 0600 and appends to; - is
+standard output.`},
+	{"CFG-066", "the password for the mail server", `mail.password is the password of the user in mail.transport; there is both or none. Give it as
+file:PATH or env:NAME.`},
 	{"CFG-070", "a rate limit is not readable", `A limit is AMOUNT/PERIOD/SCOPE: 10/m/ip is ten a minute and address. The period is s, m, h or d,
 with a number in front where it is not one: 5m. The scope is ip, key (the account that is asked
-for), user, or ip+client. Several limits are joined with commas, and each of them holds.
+for), user, ip+client, or global. Several limits are joined with commas, and each of them holds.
 
 ` + "`rate_limits: false`" + ` switches all limits off, for tests and measurements.`},
+	{"CFG-071", "a rule of lockout is not readable", `lockout.parameters are PARAMETER[+PARAMETER…][:LIMIT/COOLOFF]: username+ip_address:5/15m. The
+parameters are username, ip_address, asn (with places.asn_file), user_agent, client_id and
+device_cookie.
+
+lockout.policies are MATCH => PARAMETERS: role=admin => username+ip_address:5/1h.
+lockout.tiers are FAILURES:COOLOFF with both growing: 3:1m, 6:10m. lockout.cooloff_time is 15m,
+PT15M, or none; without a unit it is hours, as in django-axes: 0.5 is half an hour. lockout.alarm is AMOUNT/PERIOD: 1000/1h.`},
+	{"CFG-072", "where lockout redirects to", `lockout.redirect_url is a path of this host, such as /help, or an address that begins with the
+issuer. Whoever is locked out is led nowhere else, and not back to the sign-in form.`},
+	{"CFG-073", "the paths of the honeypot", `Each begins with a slash, and has letters, digits and . _ ~ - between slashes. With a slash at the end
+everything below is meant as well. Where Postern has pages of its own there is no honeypot: /login,
+/logout, /consent, /account, /oauth2, /.well-known, /static and /healthz.`},
+	{"CFG-074", "nobody is allowed", `With lockout.only_allowed nobody signs in from elsewhere than lockout.allow_cidrs. An empty list would
+shut everybody out, administrators with them.`},
+	{"CFG-075", "a list of names", `Each item names something once, in 1 to 255 bytes: a username, a group, or a parameter of a request.`},
+	{"CFG-076", "a text for those who are locked out", `lockout.cooloff_message and lockout.permalock_message are shown as plain text: at most 500 printable
+characters, on one line.`},
 }

@@ -27,15 +27,22 @@ type Config struct {
 	TLS        TLS        `yaml:"tls"`
 	Proxy      Proxy      `yaml:"proxy"`
 	Database   Database   `yaml:"database"`
+	Redis      Redis      `yaml:"redis"`
 	Secrets    Secrets    `yaml:"secrets"`
+	Mail       Mail       `yaml:"mail"`
 	Login      Login      `yaml:"login"`
 	Password   Password   `yaml:"password"`
 	Sessions   Sessions   `yaml:"sessions"`
 	RateLimits RateLimits `yaml:"rate_limits"`
+	Lockout    Lockout    `yaml:"lockout"`
+	Honeypot   Honeypot   `yaml:"honeypot"`
+	Audit      Audit      `yaml:"audit"`
 	Tokens     Tokens     `yaml:"tokens"`
 	OAuth      OAuth      `yaml:"oauth"`
+	Places     Places     `yaml:"places"`
 	Branding   Branding   `yaml:"branding"`
 	Log        Log        `yaml:"log"`
+	Metrics    Metrics    `yaml:"metrics"`
 }
 
 // TLS serves https without a proxy, where cert and key are set, and says what browsers keep about
@@ -68,6 +75,17 @@ type Proxy struct {
 	// TrustedCIDRs are the networks that those proxies are in. The header is believed from them
 	// alone; where the list is empty, from whoever connects.
 	TrustedCIDRs []netip.Prefix `yaml:"trusted_cidrs" example:"[10.0.0.0/8]"`
+	// ClientIPHeader names the header that has the client's address alone, or several in the order
+	// of their preference, joined with commas. It is believed from trusted_cidrs alone, which must
+	// be set, and it wins over X-Forwarded-For.
+	ClientIPHeader string `yaml:"client_ip_header" example:"CF-Connecting-IP"`
+	// Order is from which end X-Forwarded-For is read. right-most counts trusted_hops from the
+	// right. left-most takes the first entry, which everybody can forge where the outermost proxy
+	// does not replace the header.
+	Order string `yaml:"order" oneof:"right-most,left-most" example:"right-most"`
+	// IKnowEdgeOverwrites says that the outermost proxy replaces X-Forwarded-For, as
+	// `order: left-most` needs.
+	IKnowEdgeOverwrites bool `yaml:"i_know_edge_overwrites" example:"false"`
 }
 
 // Database says where everything is kept.
@@ -75,6 +93,26 @@ type Database struct {
 	// URL is sqlite:PATH for an embedded database in one file, or postgres://… for a server that
 	// any number of nodes share.
 	URL string `yaml:"url" secret:"password" example:"sqlite:/var/lib/postern/postern.db"`
+}
+
+// Redis is where the gate counts, where lockout.handler is redis.
+type Redis struct {
+	// URL is redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS.
+	URL string `yaml:"url" secret:"password" example:"redis://127.0.0.1:6379/0"`
+}
+
+// Mail is about what is sent by mail.
+type Mail struct {
+	// Transport is how mail is sent. smtp://[USER@]HOST[:PORT] is a mail server, by port 587 if none
+	// is written, with STARTTLS; only without USER, and to localhost or a loopback address, mails go
+	// without TLS. smtps:// is TLS from the first byte on, by port 465. dir:PATH is a folder that
+	// takes one .eml file a mail. Where it is empty nothing is sent. With it, mail.from is required.
+	Transport string `yaml:"transport" secret:"password" example:"smtp://mail.example.com:587"`
+	// Password is that of the USER of mail.transport.
+	Password string `yaml:"password" secret:"whole" example:"file:/etc/postern/mail.password"`
+	// From is the sender of every mail. Mail servers send back to its address what they cannot
+	// deliver.
+	From string `yaml:"from" example:"Example <no-reply@id.example.com>"`
 }
 
 // Secrets are the keys that seal and sign what is kept.
@@ -90,6 +128,10 @@ type Secrets struct {
 type Login struct {
 	// FlowTimeout is how long an interaction may take, from the request to its end.
 	FlowTimeout time.Duration `yaml:"flow_timeout" min:"1m" max:"2h" example:"15m"`
+	// UsernameField is the name of the field for the username in the sign-in form.
+	UsernameField string `yaml:"username_field" example:"username"`
+	// PasswordField is the name of the field for the password in the sign-in form.
+	PasswordField string `yaml:"password_field" example:"password"`
 }
 
 // Password is about passwords and their hashes.
@@ -136,10 +178,185 @@ type RateLimits struct {
 	Login string `yaml:"login" example:"30/m/ip"`
 	// LoginFailed limits attempts to sign in that failed.
 	LoginFailed string `yaml:"login_failed" example:"10/m/ip,5/5m/key"`
+	// Signup limits new accounts.
+	Signup string `yaml:"signup" example:"20/m/ip"`
+	// ResetPassword limits requests for a password reset.
+	ResetPassword string `yaml:"reset_password" example:"20/m/ip,5/m/key"`
+	// ResetPasswordFromKey limits attempts to redeem a password reset.
+	ResetPasswordFromKey string `yaml:"reset_password_from_key" example:"20/m/ip"`
+	// ConfirmEmail limits mails that verify an address.
+	ConfirmEmail string `yaml:"confirm_email" example:"1/10s/key"`
+	// ChangePassword limits changes of a password, and attempts at one.
+	ChangePassword string `yaml:"change_password" example:"5/m/user"`
+	// ManageEmail limits changes of one's addresses.
+	ManageEmail string `yaml:"manage_email" example:"10/m/user"`
+	// Reauthenticate limits proofs of who is signed in already.
+	Reauthenticate string `yaml:"reauthenticate" example:"10/m/user"`
+	// RequestLoginCode limits requests for a code to sign in with.
+	RequestLoginCode string `yaml:"request_login_code" example:"20/m/ip,3/m/key"`
+	// MFAFailed limits second factors that were wrong.
+	MFAFailed string `yaml:"mfa_failed" example:"5/5m/user,30/m/ip"`
+	// RecoveryCode limits attempts with a recovery code.
+	RecoveryCode string `yaml:"recovery_code" example:"5/15m/user"`
+	// VerifyCode limits attempts with a mailed code.
+	VerifyCode string `yaml:"verify_code" example:"20/m/ip"`
+	// WebAuthnOptions limits ceremonies of passkeys that are begun.
+	WebAuthnOptions string `yaml:"webauthn_options" example:"60/m/ip"`
+	// Invite limits attempts to redeem an invitation.
+	Invite string `yaml:"invite" example:"20/m/ip"`
 	// TokenEndpointAuthFailed limits failed authentications of clients.
 	TokenEndpointAuthFailed string `yaml:"token_endpoint_auth_failed" example:"20/m/ip,20/m/ip+client"`
+	// AdminAPIFailed limits failed authentications at the management API.
+	AdminAPIFailed string `yaml:"admin_api_failed" example:"20/m/ip"`
+	// DeviceUserCode limits attempts with the code of a device.
+	DeviceUserCode string `yaml:"device_user_code" example:"10/m/ip"`
+	// Consent limits answers to a request for consent.
+	Consent string `yaml:"consent" example:"30/m/user"`
+	// AuthAPI limits sign-in forms that are sent by a program, which asks for JSON.
+	AuthAPI string `yaml:"auth_api" example:"100/h/ip"`
+	// LongRequest limits authorization requests that are too long for an address and are kept for a while.
+	LongRequest string `yaml:"long_request" example:"20/m/ip"`
+	// Pages limits pages that are shown; it is counted by each process for itself.
+	Pages string `yaml:"pages" example:"600/m/ip"`
+	// Mail limits mails to one recipient.
+	Mail string `yaml:"mail" example:"10/10m/key"`
 	// ExemptCIDRs are networks that no limit holds for.
 	ExemptCIDRs []netip.Prefix `yaml:"exempt_cidrs" example:"[127.0.0.0/8, \"::1/128\"]"`
+	// IPv6Prefix is how many bits of an IPv6 address are counted as one: a subscriber has a /64 at
+	// least.
+	IPv6Prefix int `yaml:"ipv6_prefix" min:"32" max:"64" example:"64"`
+	// IPv6Escalation counts the /56 of an IPv6 address as well, with four times the amount, and its
+	// /48 with sixteen times.
+	IPv6Escalation bool `yaml:"ipv6_escalation" example:"true"`
+	// ClientAuthFailOpen lets client authentication go on uncounted while the counters cannot be
+	// reached. Signing in never goes on then.
+	ClientAuthFailOpen bool `yaml:"client_auth_fail_open" example:"false"`
+}
+
+// Lockout refuses those who fail too often. docs/lockout.md tells how it works, and what the
+// settings of django-axes are called here.
+type Lockout struct {
+	// Enabled is false to count and lock nothing. The rate limits stay.
+	Enabled bool `yaml:"enabled" example:"true"`
+	// Preset changes the defaults of other keys of this section: classic locks for 30 minutes at the
+	// third failure, rolling at the fifth in any 15 minutes, hard at the fifth until somebody clears
+	// it, and axes-compat as django-axes does where nothing is configured.
+	Preset string `yaml:"preset" oneof:"none,classic,rolling,hard,axes-compat" example:"classic"`
+	// Parameters are what is counted together, and who is locked: username, ip_address, asn,
+	// user_agent, client_id and device_cookie, several joined with +. Behind a colon stands LIMIT/COOLOFF where
+	// they have their own in place of failure_limit and cooloff_time. Whoever reaches one of the
+	// limits is locked out.
+	Parameters []string `yaml:"parameters" example:"[username+ip_address, ip_address:30/15m]"`
+	// Policies are other parameters for some: MATCH => PARAMETERS[, PARAMETERS…], where MATCH is
+	// group=NAME, role=admin, client=ID, path=PATH or cidr=NETWORK, several joined with spaces. The
+	// first that matches holds in place of lockout.parameters.
+	Policies []string `yaml:"policies" example:"[\"role=admin => username+ip_address:5/1h\"]"`
+	// FailureLimit is the failure at which parameters without a limit of their own are locked.
+	FailureLimit int `yaml:"failure_limit" min:"1" max:"1000" example:"5"`
+	// CooloffTime is how long parameters without one of their own are locked: 15m, PT15M, or none,
+	// until somebody clears it. A number without a unit is hours, as in django-axes: 0.5 is half an
+	// hour, and 15 is 15 hours.
+	CooloffTime string `yaml:"cooloff_time" example:"15m"`
+	// Sliding lets each failure expire by itself. With false they expire together, once there was
+	// none for the cool-off time.
+	Sliding bool `yaml:"sliding" example:"true"`
+	// ResetCooloffOnFailure begins the cool-off time anew at each attempt during it. Anybody can keep
+	// anybody locked out with it.
+	ResetCooloffOnFailure bool `yaml:"reset_cooloff_on_failure" example:"false"`
+	// ResetOnSuccess clears what is counted of a user at an address when they sign in there.
+	ResetOnSuccess bool `yaml:"reset_on_success" example:"true"`
+	// Tiers lock for longer and longer: FAILURES:COOLOFF each. They hold for parameters without a
+	// limit of their own, in place of failure_limit and cooloff_time.
+	Tiers []string `yaml:"tiers" example:"[3:1m, 6:10m, 10:1h, 20:1d]"`
+	// DryRun counts and tells but locks nobody.
+	DryRun bool `yaml:"dry_run" example:"false"`
+	// Scope is all, or admin to lock out administrators alone.
+	Scope string `yaml:"scope" oneof:"all,admin" example:"all"`
+	// Handler is where the gate counts, limits and lockout alike: database, redis, memory for a
+	// single process, or dummy, which counts nothing and is for development.
+	Handler string `yaml:"handler" oneof:"database,redis,memory,dummy" example:"database"`
+	// Response is how somebody who is locked out is answered: as somebody whose password is wrong
+	// (silent), by a page, by a redirect to redirect_url, or in JSON. auto is silent where the
+	// username was counted, and a page where the address was.
+	Response string `yaml:"response" oneof:"auto,silent,page,redirect,json" example:"auto"`
+	// Status is the status of the page and of the JSON.
+	Status int `yaml:"status" min:"400" max:"499" example:"429"`
+	// RedirectURL is where `response: redirect` leads, and has no effect with another: a path of this host, or an address that begins
+	// with the issuer.
+	RedirectURL string `yaml:"redirect_url" example:"/help"`
+	// RetryAfter sends the header Retry-After where the end is known and the answer is not silent.
+	RetryAfter bool `yaml:"retry_after" example:"true"`
+	// CooloffMessage replaces the text for somebody who has to wait.
+	CooloffMessage string `yaml:"cooloff_message" example:"Too many attempts. Please wait."`
+	// PermalockMessage replaces the text for somebody who is locked out until somebody clears it.
+	PermalockMessage string `yaml:"permalock_message" example:"Please call the help desk."`
+	// NeverLockGet shows the sign-in form to those who are locked out, too.
+	NeverLockGet bool `yaml:"never_lock_get" example:"true"`
+	// NeverLockAllowed locks nobody out whose address is in allow_cidrs.
+	NeverLockAllowed bool `yaml:"never_lock_allowed" example:"false"`
+	// AllowCIDRs are networks that are known to be good; see never_lock_allowed and only_allowed.
+	AllowCIDRs []netip.Prefix `yaml:"allow_cidrs" example:"[192.0.2.0/24]"`
+	// OnlyAllowed lets nobody sign in from elsewhere than allow_cidrs.
+	OnlyAllowed bool `yaml:"only_allowed" example:"false"`
+	// DenyCIDRs are networks that are refused before anything else, whatever allow_cidrs says.
+	DenyCIDRs []netip.Prefix `yaml:"deny_cidrs" example:"[203.0.113.0/24]"`
+	// DenyTokenEndpoint holds deny_cidrs and blocks against relying parties, too.
+	DenyTokenEndpoint bool `yaml:"deny_token_endpoint" example:"false"`
+	// ExemptUsers are usernames that nobody can lock out by failing in their name. Their addresses
+	// are limited still, and each use is an event.
+	ExemptUsers []string `yaml:"exempt_users" example:"[breakglass]"`
+	// ExemptGroups are groups whose members are exempt as exempt_users are.
+	ExemptGroups []string `yaml:"exempt_groups" example:"[oncall]"`
+	// SensitiveParameters are parameters of a failed attempt whose values are masked in the record,
+	// beside passwords, codes and tokens, which always are.
+	SensitiveParameters []string `yaml:"sensitive_parameters" example:"[username, ip_address]"`
+	// FailureLog keeps a record of each failed attempt.
+	FailureLog bool `yaml:"failure_log" example:"true"`
+	// FailureLogPerUser is how many are kept of one user, and of all names together that are
+	// nobody's; with 0 there is no bound but audit.retention.
+	FailureLogPerUser int `yaml:"failure_log_per_user" min:"0" max:"10000" example:"1000"`
+	// Alarm is how many failures in which time, AMOUNT/PERIOD, write an event and a warning. It is
+	// counted by each process for itself.
+	Alarm string `yaml:"alarm" example:"1000/1h"`
+	// Verbose logs each failure and each lockout.
+	Verbose bool `yaml:"verbose" example:"true"`
+
+	// OnlyUserFailures is the deprecated form of `parameters: [username]`.
+	OnlyUserFailures bool `yaml:"only_user_failures" example:"false"`
+	// LockOutByCombinationUserAndIP is the deprecated form of `parameters: [username+ip_address]`.
+	LockOutByCombinationUserAndIP bool `yaml:"lock_out_by_combination_user_and_ip" example:"false"`
+	// LockOutByUserOrIP is the deprecated form of `parameters: [username, ip_address]`.
+	LockOutByUserOrIP bool `yaml:"lock_out_by_user_or_ip" example:"false"`
+	// UseUserAgent is the deprecated form of `parameters: [ip_address+user_agent]`.
+	UseUserAgent bool `yaml:"use_user_agent" example:"false"`
+}
+
+// Honeypot is a sign-in form that is none, where only those look who mean harm.
+type Honeypot struct {
+	// Paths are where it is; with a slash at the end, everything below as well. With [] there is none.
+	Paths []string `yaml:"paths" example:"[/admin/, /wp-login.php]"`
+	// BlockAfter is the attempt at which a network is blocked from everything; with 0 none is.
+	BlockAfter int `yaml:"block_after" min:"0" max:"1000" example:"3"`
+	// BlockFor is how long.
+	BlockFor time.Duration `yaml:"block_for" min:"1m" max:"365d" example:"1d"`
+	// Mail tells administrators by mail: of the first attempt and of each block at once, of further
+	// attempts together.
+	Mail bool `yaml:"mail" example:"true"`
+}
+
+// Audit is about what is kept of who did what.
+type Audit struct {
+	// Logins keeps who signed in, from where, and how it ended.
+	Logins bool `yaml:"logins" example:"true"`
+	// Retention is how long ended sessions and failed attempts are kept.
+	Retention time.Duration `yaml:"retention" min:"1d" max:"3650d" example:"90d"`
+}
+
+// Metrics is about the listener for those who operate this provider.
+type Metrics struct {
+	// Listen is its address, HOST:PORT, with /metrics, /livez and /readyz; off for none. With the
+	// profile development it is off by default.
+	Listen string `yaml:"listen" example:"127.0.0.1:9090"`
 }
 
 // Tokens is about the lifetimes of what is issued.
@@ -169,12 +386,23 @@ type OAuth struct {
 	IDTokenAlg string `yaml:"id_token_alg" oneof:"RS256,ES256,EdDSA" example:"ES256"`
 }
 
+// Places are files in the MaxMind DB format that tell where addresses are. Nothing is ever asked
+// over the network.
+type Places struct {
+	// CityFile is a file with cities, or with countries alone.
+	CityFile string `yaml:"city_file" example:"/var/lib/GeoIP/GeoLite2-City.mmdb"`
+	// ASNFile is a file with autonomous systems, which the parameter asn of lockout needs.
+	ASNFile string `yaml:"asn_file" example:"/var/lib/GeoIP/GeoLite2-ASN.mmdb"`
+}
+
 // Branding is what people see.
 type Branding struct {
 	// Name is this instance's name.
 	Name string `yaml:"name" example:"Example Ltd"`
 	// Support is a mailto: or https: address for people who need help.
 	Support string `yaml:"support" example:"mailto:help@example.com"`
+	// Theme is a folder whose templates are used in place of ours of the same name.
+	Theme string `yaml:"theme" example:"/etc/postern/theme"`
 }
 
 // Log is about the log on standard error.
@@ -183,6 +411,18 @@ type Log struct {
 	Level string `yaml:"level" oneof:"debug,info,warn,error" example:"info"`
 	// Format is text, json, or auto: text on a terminal.
 	Format string `yaml:"format" oneof:"auto,text,json" example:"json"`
+
+	Security SecurityLog `yaml:"security"`
+}
+
+// SecurityLog is a log of its own for what concerns security: each event and each refusal, one JSON
+// object a line.
+type SecurityLog struct {
+	// File is where it is written, with mode 0600, opened anew at SIGHUP; - for standard output,
+	// and where it is empty it is part of the log.
+	File string `yaml:"file" example:"/var/log/postern/security.log"`
+	// Level is the least that is written.
+	Level string `yaml:"level" oneof:"debug,info,warn,error" example:"info"`
 }
 
 // Default returns every setting's default. Issuer has none.
@@ -192,12 +432,48 @@ func Default() *Config {
 		Listen:   ":8080",
 		TLS:      TLS{HSTS: HSTS{MaxAge: 365 * 24 * time.Hour, IncludeSubdomains: true, Preload: true}},
 		Database: Database{URL: "sqlite:postern.db"},
-		Login:    Login{FlowTimeout: 15 * time.Minute},
+		Proxy:    Proxy{Order: "right-most"},
+		Login:    Login{FlowTimeout: 15 * time.Minute, UsernameField: "username", PasswordField: "password"},
 		Password: Password{MinLength: 12, Argon2: Argon2{MemoryKiB: 64 << 10, Time: 3, Parallelism: 2}, HashMemoryMiB: 512},
 		Sessions: Sessions{Lifetime: 14 * 24 * time.Hour, BrowserLifetime: 24 * time.Hour, IdleTimeout: 8 * time.Hour, Remember: "ask"},
 		RateLimits: RateLimits{
-			Login: "30/m/ip", LoginFailed: "10/m/ip,5/5m/key", TokenEndpointAuthFailed: "20/m/ip,20/m/ip+client",
+			Login:                   "30/m/ip",
+			LoginFailed:             "10/m/ip,5/5m/key",
+			Signup:                  "20/m/ip",
+			ResetPassword:           "20/m/ip,5/m/key",
+			ResetPasswordFromKey:    "20/m/ip",
+			ConfirmEmail:            "1/10s/key",
+			ChangePassword:          "5/m/user",
+			ManageEmail:             "10/m/user",
+			Reauthenticate:          "10/m/user",
+			RequestLoginCode:        "20/m/ip,3/m/key",
+			MFAFailed:               "5/5m/user,30/m/ip",
+			RecoveryCode:            "5/15m/user",
+			VerifyCode:              "20/m/ip",
+			WebAuthnOptions:         "60/m/ip",
+			Invite:                  "20/m/ip",
+			TokenEndpointAuthFailed: "20/m/ip,20/m/ip+client",
+			AdminAPIFailed:          "20/m/ip",
+			DeviceUserCode:          "10/m/ip",
+			Consent:                 "30/m/user",
+			AuthAPI:                 "100/h/ip",
+			LongRequest:             "20/m/ip",
+			Pages:                   "600/m/ip",
+			Mail:                    "10/10m/key",
+			IPv6Prefix:              64, IPv6Escalation: true,
 		},
+		Lockout: Lockout{
+			Enabled:      true,
+			Preset:       "none",
+			Parameters:   []string{"username+ip_address", "ip_address:30/15m", "username:50/1h"},
+			Policies:     []string{"role=admin => username+ip_address:5/1h, ip_address:30/15m, username:50/1h"},
+			FailureLimit: 5, CooloffTime: "15m", Sliding: true, ResetOnSuccess: true,
+			Scope: "all", Handler: "database", Response: "auto", Status: 429, RetryAfter: true,
+			NeverLockGet: true, SensitiveParameters: []string{"username"},
+			FailureLog: true, FailureLogPerUser: 1000, Alarm: "1000/1h", Verbose: true,
+		},
+		Honeypot: Honeypot{Paths: []string{"/admin/", "/wp-login.php"}, BlockAfter: 3, BlockFor: 24 * time.Hour, Mail: true},
+		Audit:    Audit{Logins: true, Retention: 90 * 24 * time.Hour},
 		Tokens: Tokens{
 			CodeTTL: time.Minute, AccessTTL: 5 * time.Minute, IDTokenTTL: time.Hour,
 			RefreshTTL: 24 * time.Hour, RefreshCap: 14 * 24 * time.Hour, OfflineCap: 30 * 24 * time.Hour,
@@ -205,7 +481,8 @@ func Default() *Config {
 		},
 		OAuth:    OAuth{IDTokenAlg: "RS256"},
 		Branding: Branding{Name: "Postern"},
-		Log:      Log{Level: "info", Format: "auto"},
+		Log:      Log{Level: "info", Format: "auto", Security: SecurityLog{Level: "info"}},
+		Metrics:  Metrics{Listen: "127.0.0.1:9090"},
 	}
 }
 

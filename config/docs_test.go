@@ -75,6 +75,9 @@ func document() string {
 		if k.Default != "" {
 			fmt.Fprintf(&b, "- default: `%s`\n", k.Default)
 		}
+		for _, o := range k.Otherwise() {
+			fmt.Fprintf(&b, "- default with `%s`: `%s`\n", o.When, o.Default)
+		}
 		fmt.Fprintf(&b, "- example: `%s: %s`\n- variable: `%s`\n", k.Path, k.Example, k.Env())
 	}
 	b.WriteString("\n## Codes\n")

@@ -112,7 +112,7 @@ func (l *loader) readNode(path string, node ast.Node, seen map[string]value) {
 	case *ast.MappingNode:
 		if path != "" && !sections()[path] {
 			l.find(Problem{Code: "CFG-006", Key: path, Place: l.misplaced(path, firstToken(n), n), Reason: "a section stands where a value is expected",
-				Remedy: fmt.Sprintf("Write %s as %s.", path, typeOf(path))})
+				Remedy: fmt.Sprintf("Write %s as %s%s.", path, typeOf(path), exampleOf(path))})
 			return
 		}
 		for _, entry := range n.Values {
@@ -151,6 +151,15 @@ func firstToken(n *ast.MappingNode) *token.Token {
 func typeOf(path string) string {
 	k, _ := FindKey(path)
 	return "a " + k.Type
+}
+
+// exampleOf is how a list is written, which is easily taken for a section.
+func exampleOf(path string) string {
+	k, _ := FindKey(path)
+	if !strings.HasPrefix(k.Type, "list") || k.Secret != "" {
+		return ""
+	}
+	return ": " + path + ": " + k.Example
 }
 
 func (l *loader) readEntry(section string, entry *ast.MappingValueNode, seen map[string]value) {
@@ -195,8 +204,10 @@ func (l *loader) readValue(path string, node ast.Node) value {
 		v.kind = absent
 	case *ast.LiteralNode:
 		v.text = n.Value.Value
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MappingNode:
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
 		l.plainYAML(path, node, "is an anchor, an alias, a tag or a nested section")
+	case *ast.MappingNode, *ast.MappingValueNode:
+		l.nested(path, node)
 	case ast.ScalarNode:
 		// Whatever YAML makes of it, a scalar counts by its text, as in the environment.
 		v.text = node.GetToken().Value
@@ -255,6 +266,17 @@ func (c concealer) Visit(node ast.Node) ast.Visitor {
 		}
 	}
 	return c
+}
+
+// nested is about a section where a text belongs: an item of a list, as other programs have them.
+func (l *loader) nested(path string, node ast.Node) {
+	example := exampleOf(path)
+	if example == "" {
+		l.plainYAML(path, node, "is an anchor, an alias, a tag or a nested section")
+		return
+	}
+	l.find(Problem{Code: "CFG-014", Key: path, Place: l.place(node.GetToken()), Reason: "has a section in its list",
+		Remedy: "Write each item as a text" + example + "."})
 }
 
 func (l *loader) plainYAML(path string, node ast.Node, reason string) {

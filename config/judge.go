@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,16 +39,37 @@ var rules = []rule{
 	}},
 	{"tls.hsts.preload", judgePreload},
 	{"proxy.trusted_cidrs", judgeTrustedCIDRs},
+	{"proxy.client_ip_header", judgeClientIPHeader},
 	{"database.url", judgeDatabase},
+	{"redis.url", judgeRedis},
 	{"secrets.keys", judgeSecrets},
+	{"mail.transport", judgeTransport},
+	{"mail.password", judgeMailPassword},
+	{"mail.from", judgeFrom},
+	{"login.username_field", func(c *Config) *complaint {
+		return judgeField(c.Login.UsernameField, c.Login.PasswordField, "login.password_field")
+	}},
+	{"login.password_field", func(c *Config) *complaint { return judgeField(c.Login.PasswordField, "", "") }},
 	{"password.argon2.memory_kib", judgeArgon2},
 	{"password.hash_memory_mib", judgeHashMemory},
 	{"sessions.idle_timeout", judgeIdleTimeout},
+	{"lockout.handler", judgeHandler},
+	{"lockout.redirect_url", judgeRedirectURL},
+	{"lockout.cooloff_message", func(c *Config) *complaint { return judgeMessage(c.Lockout.CooloffMessage) }},
+	{"lockout.permalock_message", func(c *Config) *complaint { return judgeMessage(c.Lockout.PermalockMessage) }},
+	{"lockout.only_allowed", judgeOnlyAllowed},
+	{"lockout.exempt_users", func(c *Config) *complaint { return judgeWords(c.Lockout.ExemptUsers) }},
+	{"lockout.exempt_groups", func(c *Config) *complaint { return judgeWords(c.Lockout.ExemptGroups) }},
+	{"lockout.sensitive_parameters", func(c *Config) *complaint { return judgeWords(c.Lockout.SensitiveParameters) }},
+	{"honeypot.paths", judgeHoneypotPaths},
 	{"tokens.refresh_cap", func(c *Config) *complaint { return judgeCap(c.Tokens.RefreshCap, c.Tokens.RefreshTTL) }},
 	{"tokens.offline_cap", func(c *Config) *complaint { return judgeCap(c.Tokens.OfflineCap, c.Tokens.RefreshTTL) }},
 	{"tokens.refresh_window", judgeRefreshWindow},
 	{"branding.name", judgeName},
 	{"branding.support", judgeSupport},
+	{"branding.theme", judgeTheme},
+	{"log.security.file", judgeSecurityLog},
+	{"metrics.listen", judgeMetrics},
 }
 
 func (l *loader) judge(s *Loaded) {
@@ -54,7 +77,7 @@ func (l *loader) judge(s *Loaded) {
 		if l.broken[k.Path] {
 			continue
 		}
-		if c := k.judgeRange(reflect.ValueOf(s.Config).Elem().FieldByIndex(k.index)); c != nil {
+		if c := k.judgeRange(s.Config, reflect.ValueOf(s.Config).Elem().FieldByIndex(k.index)); c != nil {
 			l.find(s.problem(k.Path, *c))
 		}
 	}
@@ -71,13 +94,14 @@ func (l *loader) judge(s *Loaded) {
 // forServers tells whether only what listens has a use for key.
 func forServers(key string) bool {
 	section, _, _ := strings.Cut(key, ".")
-	return slices.Contains([]string{"issuer", "listen", "tls", "proxy"}, section)
+	return slices.Contains([]string{"issuer", "listen", "tls", "proxy", "honeypot", "metrics"}, section) ||
+		slices.Contains([]string{"lockout.redirect_url", "branding.theme", "log.security.file"}, key)
 }
 
 // judgeRange judges the tags oneof, min and max.
-func (k Key) judgeRange(v reflect.Value) *complaint {
+func (k Key) judgeRange(c *Config, v reflect.Value) *complaint {
 	if len(k.OneOf) > 0 && !slices.Contains(k.OneOf, v.String()) {
-		return &complaint{"CFG-017", "is none of the words for it", "Write " + enumerate(k.OneOf) + "."}
+		return k.complainOfWord(c, v.String())
 	}
 	if k.Min == "" {
 		return nil
@@ -102,6 +126,18 @@ func (k Key) judgeRange(v reflect.Value) *complaint {
 		return &complaint{"CFG-015", "is out of range", fmt.Sprintf("Write a number from %s to %s.", k.Min, k.Max)}
 	}
 	return nil
+}
+
+// complainOfWord is about a text that is none of the words of k.
+func (k Key) complainOfWord(c *Config, text string) *complaint {
+	words := slices.DeleteFunc(slices.Clone(k.OneOf), func(word string) bool {
+		return k.Path == "lockout.handler" && word == "dummy" && !c.Development() // see judgeHandler
+	})
+	remedy := "Write " + enumerate(words) + "."
+	if nearest := suggestWord(text, words); nearest != "" {
+		remedy = "Did you mean " + nearest + "? " + remedy
+	}
+	return &complaint{"CFG-017", "is none of the words for it", remedy}
 }
 
 func enumerate(words []string) string {
@@ -159,12 +195,15 @@ func judgeScheme(c *Config, u *url.URL) *complaint {
 	return nil
 }
 
-func judgeListen(c *Config) *complaint {
-	host, port, err := net.SplitHostPort(c.Listen)
+func judgeListen(c *Config) *complaint { return judgeAddress(c.Listen) }
+
+// judgeAddress holds what to listen on to HOST:PORT.
+func judgeAddress(address string) *complaint {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		remedy := "Write HOST:PORT, or :PORT for every address."
-		if _, err := strconv.ParseUint(c.Listen, 10, 16); err == nil {
-			remedy = `Write ":` + c.Listen + `".`
+		if _, err := strconv.ParseUint(address, 10, 16); err == nil {
+			remedy = `Write ":` + address + `".`
 		}
 		return &complaint{"CFG-030", "is not HOST:PORT", remedy}
 	}
@@ -224,9 +263,9 @@ func judgePreload(c *Config) *complaint {
 }
 
 func judgeTrustedCIDRs(c *Config) *complaint {
-	if len(c.Proxy.TrustedCIDRs) > 0 && c.Proxy.TrustedHops == 0 {
+	if len(c.Proxy.TrustedCIDRs) > 0 && c.Proxy.TrustedHops == 0 && c.Proxy.ClientIPHeader == "" {
 		return &complaint{"CFG-034", "says whom to believe, but proxy.trusted_hops believes nobody",
-			"Set proxy.trusted_hops to the number of proxies in front, or remove this."}
+			"Set proxy.trusted_hops to the number of proxies in front, or proxy.client_ip_header, or remove this."}
 	}
 	return nil
 }
@@ -347,6 +386,151 @@ func judgeSupport(c *Config) *complaint {
 		return nil
 	}
 	return bad
+}
+
+// fieldName is what is a good name and a good id in HTML.
+var fieldName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
+
+// reservedFields have a meaning of their own in the forms beside these two.
+var reservedFields = []string{"another", "cancel", "remember", "tx"}
+
+func judgeField(name, other, otherKey string) *complaint {
+	switch {
+	case !fieldName.MatchString(name):
+		return &complaint{"CFG-054", "is no name of a field", "Write a letter, and up to 63 letters, digits, - and _."}
+	case slices.Contains(reservedFields, name):
+		return &complaint{"CFG-054", "is the name of another field of the form", "Write another one than " + enumerate(reservedFields) + "."}
+	case name == other:
+		return &complaint{"CFG-054", "is the name of " + otherKey + " as well", "Give the two fields different names."}
+	}
+	return nil
+}
+
+func judgeTransport(c *Config) *complaint {
+	if c.Mail.Transport == "" {
+		return nil
+	}
+	scheme, rest, _ := strings.Cut(c.Mail.Transport, ":")
+	switch {
+	case scheme == "smtp" || scheme == "smtps":
+		return judgeRelay(c.Mail.Transport, scheme)
+	case scheme != "dir":
+		return &complaint{"CFG-062", "is no transport that Postern knows", "Write smtp://[USER@]HOST:PORT, smtps://[USER@]HOST:PORT, or dir:PATH, a folder that takes one .eml file a mail."}
+	case strings.TrimSpace(rest) == "" || strings.ContainsRune(rest, 0):
+		return &complaint{"CFG-062", "names no folder", "Write dir:PATH: dir:/var/spool/postern."}
+	}
+	return nil
+}
+
+// judgeRelay holds the address of a mail server to a user, a host and a port.
+func judgeRelay(transport, scheme string) *complaint {
+	remedy := "Write it like " + scheme + "://postern@mail.example.com, with % escapes in the user."
+	u, err := url.Parse(transport)
+	if err != nil || u.Opaque != "" {
+		return &complaint{"CFG-062", "is not a URL", remedy}
+	}
+	_, password := u.User.Password()
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
+	switch {
+	case atBehindHost(transport):
+		return &complaint{"CFG-062", "has an @ behind its host", remedy}
+	case password:
+		return &complaint{"CFG-062", "has a password", "Write it into mail.password, best as file:PATH or env:NAME."}
+	case u.Hostname() == "" || strings.ContainsAny(u.Hostname(), " _*"):
+		return &complaint{"CFG-062", "names no host", remedy}
+	case err != nil || port == 0:
+		return &complaint{"CFG-062", "has no port from 1 to 65535", remedy}
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return &complaint{"CFG-062", "has something behind its host and port", remedy}
+	case u.User != nil && (u.User.Username() == "" || strings.ContainsFunc(u.User.Username(), unicode.IsControl)):
+		return &complaint{"CFG-062", "has no user before its @", remedy}
+	}
+	return nil
+}
+
+// judgeMailPassword holds the password to a user who has one.
+func judgeMailPassword(c *Config) *complaint {
+	if judgeTransport(c) != nil {
+		return nil // which tells enough
+	}
+	u, err := url.Parse(c.Mail.Transport)
+	user := err == nil && u.User != nil && (u.Scheme == "smtp" || u.Scheme == "smtps")
+	switch {
+	case user && c.Mail.Password == "":
+		return &complaint{"CFG-066", "is required with a user in mail.transport", "Set it, best as file:PATH or env:NAME."}
+	case !user && c.Mail.Password != "":
+		return &complaint{"CFG-066", "is set, but mail.transport has no user", "Write smtp://USER@HOST:PORT into mail.transport, or remove mail.password."}
+	case strings.ContainsFunc(c.Mail.Password, unicode.IsControl):
+		return &complaint{"CFG-066", "has a control character", "Write the password alone, on one line."}
+	}
+	return nil
+}
+
+// judgeFrom holds the sender to an address (RFC 5322 §3.4).
+func judgeFrom(c *Config) *complaint {
+	const remedy = "Write it like Example <no-reply@id.example.com>."
+	if c.Mail.From == "" {
+		if c.Mail.Transport != "" {
+			return &complaint{"CFG-063", "is required with mail.transport", remedy}
+		}
+		return nil
+	}
+	if _, err := mail.ParseAddress(c.Mail.From); err != nil || strings.ContainsFunc(c.Mail.From, unicode.IsControl) {
+		return &complaint{"CFG-063", "is not a mail address", remedy}
+	}
+	return nil
+}
+
+func judgeMetrics(c *Config) *complaint {
+	if c.Metrics.Listen == "off" {
+		return nil
+	}
+	if bad := judgeAddress(c.Metrics.Listen); bad != nil {
+		bad.remedy += " Write off for none."
+		return bad
+	}
+	host, port, _ := net.SplitHostPort(c.Metrics.Listen)
+	publicHost, publicPort, err := net.SplitHostPort(c.Listen)
+	if err == nil && port == publicPort && port != "0" && (host == publicHost || everyAddress(host) || everyAddress(publicHost)) {
+		return &complaint{"CFG-037", "is where listen is", "Write another port, such as 127.0.0.1:9090, or off."}
+	}
+	return nil
+}
+
+// everyAddress tells whether a host to listen on is all of the machine's.
+func everyAddress(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "" || err == nil && address.IsUnspecified()
+}
+
+func judgeTheme(c *Config) *complaint {
+	if c.Branding.Theme == "" {
+		return nil
+	}
+	info, err := os.Stat(c.Branding.Theme)
+	if err != nil {
+		return &complaint{"CFG-064", "cannot be read: " + cause(err), "Check the path and its permissions."}
+	}
+	if !info.IsDir() {
+		return &complaint{"CFG-064", "is a file", "Write the path of the folder that the templates are in."}
+	}
+	return nil
+}
+
+func judgeSecurityLog(c *Config) *complaint {
+	file := c.Log.Security.File
+	if file == "" || file == "-" {
+		return nil
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return &complaint{"CFG-065", "is a folder", "Write the path of a file: " + filepath.Join(file, "security.log") + "."}
+	}
+	for key, other := range map[string]string{"database.url": c.Database.SQLitePath(), "tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key} {
+		if other != "" && filepath.Clean(other) == filepath.Clean(file) {
+			return &complaint{"CFG-065", "is the file of " + key, "Write another path: /var/log/postern/security.log."}
+		}
+	}
+	return nil
 }
 
 // defaultIssuer gives --dev the issuer that its port has.

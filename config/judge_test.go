@@ -52,10 +52,14 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 	cert, key := pair(t)
 	_, otherKey := pair(t)
 	files := map[string]string{"cert.pem": cert, "key.pem": key, "other.pem": otherKey, "broken.pem": "no PEM", "open.key": "1:a"}
-	const good = "issuer: https://id.example.com\n"
+	const (
+		good      = "issuer: https://id.example.com\n"
+		redisForm = "Write redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS, with % escapes in the password."
+		pathForm  = "Write it like /wp-login.php, or /admin/ for everything below as well: letters, digits and . _ ~ - between slashes."
+	)
 	type expect struct{ code, key, place, value, reason, remedy string }
 	// Those that a file as a whole has, and those that other packages judge by.
-	seen := map[string]bool{"CFG-005": true, "CFG-042": true, "CFG-043": true, "CFG-070": true}
+	seen := map[string]bool{"CFG-005": true, "CFG-042": true, "CFG-043": true, "CFG-070": true, "CFG-071": true}
 	for name, c := range map[string]struct {
 		file    string
 		environ string
@@ -67,6 +71,7 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"unknown key like nothing": {file: good + "zebra: 1\n", want: expect{"CFG-001", "zebra", "f.yaml:2:1", "", "unknown key",
 			"`postern config show` lists every key."}},
 		"unknown key in a section": {file: good + "log:\n  lvl: 1\n", want: expect{"CFG-001", "log.lvl", "f.yaml:3:3", "", "unknown key", "Did you mean log.level?"}},
+		"half of a key":            {file: good + "lockout: {failures: 3}\n", want: expect{"CFG-001", "lockout.failures", "f.yaml:2:11", "", "unknown key", "Did you mean lockout.failure_limit?"}},
 		"unknown flag":             {file: good, set: "lisen=1", want: expect{"CFG-001", "lisen", "flag --set lisen", "", "unknown key", "Did you mean listen?"}},
 		"unknown variable":         {file: good, environ: "POSTERN_LISEN=:1", want: expect{"CFG-002", "", "environment POSTERN_LISEN", "", "is no setting", "Did you mean POSTERN_LISTEN?"}},
 		"variable in small letters": {file: good, environ: "POSTERN_listen=:1", want: expect{"CFG-002", "", "environment POSTERN_listen", "", "is no setting",
@@ -82,6 +87,10 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"merge key":                        {file: good + "log: {<<: {level: info}}\n", want: expect{"CFG-004", "log", "f.yaml:2:7", "", "is a merge key", "Write plain `key: value` lines, in one document."}},
 		"section as a value": {file: good + "listen: {port: 1}\n", want: expect{"CFG-006", "listen", "f.yaml:2:10", "", "a section stands where a value is expected",
 			"Write listen as a text."}},
+		"policies as a section": {file: good + "lockout:\n  policies:\n    role=admin: username\n", want: expect{"CFG-006", "lockout.policies", "f.yaml:4:5", "", "a section stands where a value is expected",
+			`Write lockout.policies as a list of texts: lockout.policies: ["role=admin => username+ip_address:5/1h"].`}},
+		"policies as sections": {file: good + "lockout:\n  policies:\n    - role: admin\n      limit: 5\n", want: expect{"CFG-014", "lockout.policies", "f.yaml:4:11", "", "has a section in its list",
+			`Write each item as a text: lockout.policies: ["role=admin => username+ip_address:5/1h"].`}},
 		"value as a section": {file: good + "log: info\n", want: expect{"CFG-006", "log", "f.yaml:2:6", `"info"`, "stands where a section is expected",
 			"Write its keys below it: log.level and the others."}},
 		"reference to no file":             {file: good + "branding: {name: \"file:none.txt\"}\n", want: expect{"CFG-007", "branding.name", "f.yaml:2:18", `"file:none.txt"`, "cannot be read: no such file or directory", "Check the path and its permissions."}},
@@ -95,6 +104,7 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"duration without unit":            {file: good + "login: {flow_timeout: 900}\n", want: expect{"CFG-012", "login.flow_timeout", "f.yaml:2:23", `"900"`, "has no unit", "Write a number and a unit: 336h, or 14d."}},
 		"no network":                       {file: good + "rate_limits: {exempt_cidrs: [home]}\n", want: expect{"CFG-013", "rate_limits.exempt_cidrs", "f.yaml:2:30", `"home"`, "is not a network", "Write ADDRESS/BITS: 10.0.0.0/8, or fd00::/8."}},
 		"address for a network":            {file: good + "rate_limits: {exempt_cidrs: [10.0.0.1]}\n", want: expect{"CFG-013", "rate_limits.exempt_cidrs", "f.yaml:2:30", `"10.0.0.1"`, "is an address, not a network", "Write 10.0.0.1/32 for that address alone."}},
+		"IPv4 network within IPv6":         {file: good + "lockout: {deny_cidrs: [\"::ffff:10.0.0.0/104\"]}\n", want: expect{"CFG-013", "lockout.deny_cidrs", "f.yaml:2:24", `"::ffff:10.0.0.0/104"`, "is a network of IPv4 written as IPv6, in which no address is", "Write 10.0.0.0/8."}},
 		"network with host bits":           {file: good + "rate_limits: {exempt_cidrs: [10.0.0.1/8]}\n", want: expect{"CFG-013", "rate_limits.exempt_cidrs", "f.yaml:2:30", `"10.0.0.1/8"`, "has bits beyond its network", "Write 10.0.0.0/8."}},
 		"value for a list":                 {file: good + "rate_limits: {exempt_cidrs: 10.0.0.0/8}\n", want: expect{"CFG-014", "rate_limits.exempt_cidrs", "f.yaml:2:29", `"10.0.0.0/8"`, "is not a list", `Write it in brackets: rate_limits.exempt_cidrs: ["…"].`}},
 		"list for a value":                 {file: good + "listen: [\":1\"]\n", want: expect{"CFG-014", "listen", "f.yaml:2:9", "", "is a list", "Write one text without brackets."}},
@@ -104,6 +114,9 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"short passwords":                  {file: good + "password: {min_length: 4}\n", want: expect{"CFG-015", "password.min_length", "f.yaml:2:24", `"4"`, "is out of range", "Write a number from 8 to 64."}},
 		"more lanes than a byte":           {file: good + "password: {argon2: {parallelism: 256}}\n", want: expect{"CFG-015", "password.argon2.parallelism", "f.yaml:2:34", `"256"`, "is out of range", "Write a smaller number, at least 0."}},
 		"long code":                        {file: good + "tokens: {code_ttl: 1h}\n", want: expect{"CFG-016", "tokens.code_ttl", "f.yaml:2:20", `"1h"`, "is out of range", "Write a duration from 10s to 10m."}},
+		"nearly a word":                    {file: good + "lockout: {handler: Rediss}\n", want: expect{"CFG-017", "lockout.handler", "f.yaml:2:20", `"Rediss"`, "is none of the words for it", "Did you mean redis? Write database, redis or memory."}},
+		"half of a word":                   {file: good + "log: {level: warning}\n", want: expect{"CFG-017", "log.level", "f.yaml:2:14", `"warning"`, "is none of the words for it", "Did you mean warn? Write debug, info, warn or error."}},
+		"a handler in development":         {file: good + "lockout: {handler: cache}\n", dev: true, want: expect{"CFG-017", "lockout.handler", "f.yaml:2:20", `"cache"`, "is none of the words for it", "Write database, redis, memory or dummy."}},
 		"unknown word":                     {file: good + "log: {level: loud}\n", want: expect{"CFG-017", "log.level", "f.yaml:2:14", `"loud"`, "is none of the words for it", "Write debug, info, warn or error."}},
 		"http for a public host":           {file: "issuer: http://id.example.com\n", want: expect{"CFG-020", "issuer", "f.yaml:1:9", `"http://id.example.com"`, "uses http for a public host", "Use https, or run `postern serve --dev` for a local trial."}},
 		"http for a public host, --dev": {file: "issuer: http://id.example.com\n", dev: true, want: expect{"CFG-020", "issuer", "f.yaml:1:9", `"http://id.example.com"`, "uses http for a public host",
@@ -141,14 +154,66 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 			"The password belongs into database.url, which may be file:PATH; or set PGPASSWORD."}},
 		"database password as a variable": {file: good, environ: "POSTERN_DATABASE__PASSWORD=hunter2", want: expect{"CFG-002", "", "environment POSTERN_DATABASE__PASSWORD", "", "is no setting",
 			"The password belongs into database.url, which may be file:PATH; or set PGPASSWORD."}},
-		"networks without hops":     {file: good + "proxy: {trusted_cidrs: [10.0.0.0/8]}\n", want: expect{"CFG-034", "proxy.trusted_cidrs", "f.yaml:2:24", "", "says whom to believe, but proxy.trusted_hops believes nobody", "Set proxy.trusted_hops to the number of proxies in front, or remove this."}},
-		"unknown database":          {file: good + "database: {url: \"mysql://u:p@h/d\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"mysql://u:****@h/d"`, "is no database that Postern knows", "Write sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE."}},
-		"SQLite without file":       {file: good + "database: {url: \"sqlite:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
-		"SQLite in memory":          {file: good + "database: {url: \"sqlite::memory:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite::memory:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
-		"PostgreSQL with one slash": {file: good + "database: {url: \"postgres:/u:p@h/d\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (17 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
-		"password with a slash":     {file: good + "database: {url: \"postgres://u:p@ss/w@h/db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (24 characters)`, "has an @ behind its host", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}},
-		"password with a hash":      {file: good + "database: {url: \"postgres://u:12#3@h/db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (22 characters)`, "has an @ behind its host", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}},
-		"PostgreSQL without URL":    {file: good + "database: {url: \"postgres:db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (11 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
+		"header without networks":            {file: good + "proxy: {client_ip_header: X-Real-IP}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"X-Real-IP"`, "would be believed from everybody", "Set proxy.trusted_cidrs to the networks that your proxies are in."}},
+		"header of Django":                   {file: good + "proxy: {client_ip_header: HTTP_X_REAL_IP}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"HTTP_X_REAL_IP"`, "is written as Django has it", "Write the header's own name: X-REAL-IP."}},
+		"header with a list of addresses":    {file: good + "proxy: {client_ip_header: \"X-Real-IP, X-Forwarded-For\"}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"X-Real-IP, X-Forwarded-For"`, "names a header with a list of addresses", "Set proxy.trusted_hops for X-Forwarded-For, and name here a header with the client's address alone."}},
+		"header that is the connection":      {file: good + "proxy: {client_ip_header: REMOTE_ADDR}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"REMOTE_ADDR"`, "names what Postern takes anyway", "Remove REMOTE_ADDR: without a header that is believed, the address is that of the connection."}},
+		"header with a space":                {file: good + "proxy: {client_ip_header: X Real IP}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"X Real IP"`, "is not the name of a header", "Write it like CF-Connecting-IP, several joined with commas."}},
+		"header without a name":              {file: good + "proxy: {client_ip_header: \"X-Real-IP,\"}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"X-Real-IP,"`, "is not the name of a header", "Write it like CF-Connecting-IP, several joined with commas."}},
+		"nine headers":                       {file: good + "proxy: {client_ip_header: \"A,B,C,D,E,F,G,H,I\"}\n", want: expect{"CFG-036", "proxy.client_ip_header", "f.yaml:2:27", `"A,B,C,D,E,F,G,H,I"`, "names too many headers", "Write at most 8."}},
+		"metrics for everybody to see":       {file: good + "metrics: {listen: \"127.0.0.1:8080\"}\n", want: expect{"CFG-037", "metrics.listen", "f.yaml:2:19", `"127.0.0.1:8080"`, "is where listen is", "Write another port, such as 127.0.0.1:9090, or off."}},
+		"metrics nowhere":                    {file: good + "metrics: {listen: none}\n", want: expect{"CFG-030", "metrics.listen", "f.yaml:2:19", `"none"`, "is not HOST:PORT", "Write HOST:PORT, or :PORT for every address. Write off for none."}},
+		"Redis without URL":                  {file: good + "lockout: {handler: redis}\n", want: expect{"CFG-045", "redis.url", "default", "", "is required with lockout.handler redis", redisForm}},
+		"dummy in production":                {file: good + "lockout: {handler: dummy}\n", want: expect{"CFG-046", "lockout.handler", "f.yaml:2:20", `"dummy"`, "counts nothing, which is for development", "Write database or redis."}},
+		"Redis by http":                      {file: good + "redis: {url: \"http://u:p@h:6379\"}\n", want: expect{"CFG-045", "redis.url", "f.yaml:2:14", `"http://u:****@h:6379"`, "is not the URL of a Redis server", redisForm}},
+		"Redis password with a slash":        {file: good + "redis: {url: \"redis://u:p/w@h:6379\"}\n", want: expect{"CFG-045", "redis.url", "f.yaml:2:14", `"****" (20 characters)`, "is not the URL of a Redis server", redisForm}},
+		"Redis database with a name":         {file: good + "redis: {url: \"redis://h:6379/counters\"}\n", want: expect{"CFG-045", "redis.url", "f.yaml:2:14", `"redis://h:6379/counters"`, "has something other than the number of a database behind its host", redisForm}},
+		"field with a bracket":               {file: good + "login: {username_field: \"user[name]\"}\n", want: expect{"CFG-054", "login.username_field", "f.yaml:2:25", `"user[name]"`, "is no name of a field", "Write a letter, and up to 63 letters, digits, - and _."}},
+		"field of the form":                  {file: good + "login: {password_field: tx}\n", want: expect{"CFG-054", "login.password_field", "f.yaml:2:25", `"tx"`, "is the name of another field of the form", "Write another one than another, cancel, remember or tx."}},
+		"one field for both":                 {file: good + "login: {username_field: password}\n", want: expect{"CFG-054", "login.username_field", "f.yaml:2:25", `"password"`, "is the name of login.password_field as well", "Give the two fields different names."}},
+		"mail server without host":           {file: good + "mail: {transport: \"smtp://:587\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"smtp://:587"`, "names no host", "Write it like smtp://postern@mail.example.com, with % escapes in the user."}},
+		"mail server without slashes":        {file: good + "mail: {transport: \"smtp:mail.example.com\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"****" (21 characters)`, "is not a URL", "Write it like smtp://postern@mail.example.com, with % escapes in the user."}},
+		"mail server by port 0":              {file: good + "mail: {transport: \"smtp://mail.example.com:0\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"smtp://mail.example.com:0"`, "has no port from 1 to 65535", "Write it like smtp://postern@mail.example.com, with % escapes in the user."}},
+		"mail server with a path":            {file: good + "mail: {transport: \"smtp://mail.example.com/in\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"smtp://mail.example.com/in"`, "has something behind its host and port", "Write it like smtp://postern@mail.example.com, with % escapes in the user."}},
+		"mail server with a password":        {file: good + "mail: {transport: \"smtp://u:hunter2@mail.example.com\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"smtp://u:****@mail.example.com"`, "has a password", "Write it into mail.password, best as file:PATH or env:NAME."}},
+		"mail server with a broken password": {file: good + "mail: {transport: \"smtp://u:hun/ter2@mail.example.com\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"****" (34 characters)`, "is not a URL", "Write it like smtp://postern@mail.example.com, with % escapes in the user."}},
+		"mail server with nobody":            {file: good + "mail: {transport: \"smtp://@mail.example.com\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"smtp://@mail.example.com"`, "has no user before its @", "Write it like smtp://postern@mail.example.com, with % escapes in the user."}},
+		"mail server, user without password": {file: good + "mail: {transport: \"smtp://u@mail.example.com\", from: a@example.com}\n", want: expect{"CFG-066", "mail.password", "default", "", "is required with a user in mail.transport", "Set it, best as file:PATH or env:NAME."}},
+		"mail server, password of nobody":    {file: good + "mail: {transport: \"smtps://mail.example.com\", from: a@example.com, password: hunter2}\n", want: expect{"CFG-066", "mail.password", "f.yaml:2:78", `"****" (7 characters)`, "is set, but mail.transport has no user", "Write smtp://USER@HOST:PORT into mail.transport, or remove mail.password."}},
+		"mail server, password of two lines": {file: good + "mail: {transport: \"smtps://u@mail.example.com\", from: a@example.com, password: \"a\\u0001b\"}\n", want: expect{"CFG-066", "mail.password", "f.yaml:2:80", `"****" (3 characters)`, "has a control character", "Write the password alone, on one line."}},
+		"mail by pigeon":                     {file: good + "mail: {transport: pigeon, from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"****" (6 characters)`, "is no transport that Postern knows", "Write smtp://[USER@]HOST:PORT, smtps://[USER@]HOST:PORT, or dir:PATH, a folder that takes one .eml file a mail."}},
+		"mail into no folder":                {file: good + "mail: {transport: \"dir:\", from: a@example.com}\n", want: expect{"CFG-062", "mail.transport", "f.yaml:2:19", `"dir:"`, "names no folder", "Write dir:PATH: dir:/var/spool/postern."}},
+		"mail from nobody":                   {file: good + "mail: {transport: \"dir:mail\"}\n", want: expect{"CFG-063", "mail.from", "default", "", "is required with mail.transport", "Write it like Example <no-reply@id.example.com>."}},
+		"mail from a name":                   {file: good + "mail: {from: Example}\n", want: expect{"CFG-063", "mail.from", "f.yaml:2:14", `"Example"`, "is not a mail address", "Write it like Example <no-reply@id.example.com>."}},
+		"theme that is not there":            {file: good + "branding: {theme: none}\n", want: expect{"CFG-064", "branding.theme", "f.yaml:2:19", `"none"`, "cannot be read: no such file or directory", "Check the path and its permissions."}},
+		"theme that is a file":               {file: good + "branding: {theme: cert.pem}\n", want: expect{"CFG-064", "branding.theme", "f.yaml:2:19", `"cert.pem"`, "is a file", "Write the path of the folder that the templates are in."}},
+		"security log in the database":       {file: good + "log: {security: {file: ./postern.db}}\n", want: expect{"CFG-065", "log.security.file", "f.yaml:2:24", `"./postern.db"`, "is the file of database.url", "Write another path: /var/log/postern/security.log."}},
+		"security log in a folder":           {file: good + "log: {security: {file: .}}\n", want: expect{"CFG-065", "log.security.file", "f.yaml:2:24", `"."`, "is a folder", "Write the path of a file: security.log."}},
+		"redirect to nowhere":                {file: good + "lockout: {response: redirect}\n", want: expect{"CFG-072", "lockout.redirect_url", "default", "", "is required with lockout.response redirect", "Write a path of ours, such as /help."}},
+		"redirect to the form":               {file: good + "lockout: {redirect_url: \"/login?x=1\"}\n", want: expect{"CFG-072", "lockout.redirect_url", "f.yaml:2:25", `"/login?x=1"`, "leads back to the sign-in form", "Write another path, such as /help."}},
+		"honeypot where we are":              {file: good + "honeypot: {paths: [/admin/, /login/admin]}\n", want: expect{"CFG-073", "honeypot.paths", "f.yaml:2:19", "", `has "/login/admin", where Postern has pages of its own`, "Remove it."}},
+		"honeypot with a wildcard":           {file: good + "honeypot: {paths: [\"/{path...}\"]}\n", want: expect{"CFG-073", "honeypot.paths", "f.yaml:2:19", "", `has "/{path...}", which is no plain path`, pathForm}},
+		"honeypot twice":                     {file: good + "honeypot: {paths: [/admin, /admin/]}\n", want: expect{"CFG-073", "honeypot.paths", "f.yaml:2:19", "", `has "/admin" twice, with or without a slash at the end`, "Remove one of the two."}},
+		"only those of an empty list":        {file: good + "lockout: {only_allowed: true}\n", want: expect{"CFG-074", "lockout.only_allowed", "f.yaml:2:25", `"true"`, "is on, and lockout.allow_cidrs is empty: nobody could sign in", "Set lockout.allow_cidrs to the networks that may, or remove this."}},
+		"nobody is exempt":                   {file: good + "lockout: {exempt_users: [a, \" \"]}\n", want: expect{"CFG-075", "lockout.exempt_users", "f.yaml:2:25", "", "has an item that names nothing: the 2nd", "Write names of 1 to 255 bytes, or remove it."}},
+		"exempt twice":                       {file: good + "lockout: {exempt_groups: [a, b, a]}\n", want: expect{"CFG-075", "lockout.exempt_groups", "f.yaml:2:26", "", `has "a" twice`, "Remove one of the two."}},
+		"parameter without a name":           {file: good + "lockout: {sensitive_parameters: [\"\"]}\n", want: expect{"CFG-075", "lockout.sensitive_parameters", "f.yaml:2:33", "", "has an item that names nothing: the 1st", "Write names of 1 to 255 bytes, or remove it."}},
+		"message of two lines":               {file: good + "lockout: {cooloff_message: \"a\\nb\"}\n", want: expect{"CFG-076", "lockout.cooloff_message", "f.yaml:2:28", `"****" (3 characters)`, "is no text for people", "Write at most 500 printable characters, on one line."}},
+		"blank message":                      {file: good + "lockout: {permalock_message: \" \"}\n", want: expect{"CFG-076", "lockout.permalock_message", "f.yaml:2:30", `" "`, "is no text for people", "Write at most 500 printable characters, on one line."}},
+		"cool-off of nothing":                {file: good + "lockout: {cooloff_time: null}\n", want: expect{"CFG-008", "lockout.cooloff_time", "f.yaml:2:25", "", "has no value", "Write none for a lock until somebody clears it, or remove the line for the default."}},
+		"failure log of nothing":             {file: good + "lockout: {failure_log_per_user: ~}\n", want: expect{"CFG-008", "lockout.failure_log_per_user", "f.yaml:2:33", "", "has no value", "Write 0 for no bound, or remove the line for the default."}},
+		"parameters of django-axes":          {file: good + "lockout: {parameters: [[username, ip_address]]}\n", want: expect{"CFG-014", "lockout.parameters", "f.yaml:2:24", "", "has a list in its list", "Join what is counted together with +: lockout.parameters: [username+ip_address]."}},
+		"the same in the environment":        {file: good, environ: `POSTERN_LOCKOUT__PARAMETERS=["ip_address",["username","user_agent"]]`, want: expect{"CFG-014", "lockout.parameters", "environment POSTERN_LOCKOUT__PARAMETERS", `"[\"ip_address\",[\"username\",\"user_agent\"]]"`, "has a list in its list", "Join what is counted together with +: lockout.parameters: [username+user_agent]."}},
+		"tiers of django-axes":               {file: good + "lockout: {tiers: [[3, 1m]]}\n", want: expect{"CFG-014", "lockout.tiers", "f.yaml:2:19", "", "has a list in its list", "Write FAILURES:COOLOFF: lockout.tiers: [3:1m]."}},
+		"list in another list":               {file: good + "lockout: {exempt_users: [[a]]}\n", want: expect{"CFG-014", "lockout.exempt_users", "f.yaml:2:26", "", "has a list in its list", "Write each item as a text: lockout.exempt_users: [breakglass]."}},
+		"networks without hops":              {file: good + "proxy: {trusted_cidrs: [10.0.0.0/8]}\n", want: expect{"CFG-034", "proxy.trusted_cidrs", "f.yaml:2:24", "", "says whom to believe, but proxy.trusted_hops believes nobody", "Set proxy.trusted_hops to the number of proxies in front, or proxy.client_ip_header, or remove this."}},
+		"unknown database":                   {file: good + "database: {url: \"mysql://u:p@h/d\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"mysql://u:****@h/d"`, "is no database that Postern knows", "Write sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE."}},
+		"SQLite without file":                {file: good + "database: {url: \"sqlite:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
+		"SQLite in memory":                   {file: good + "database: {url: \"sqlite::memory:\"}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"sqlite::memory:"`, "names no file", "Write sqlite:PATH: sqlite:/var/lib/postern/postern.db."}},
+		"PostgreSQL with one slash":          {file: good + "database: {url: \"postgres:/u:p@h/d\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (17 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
+		"password with a slash":              {file: good + "database: {url: \"postgres://u:p@ss/w@h/db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (24 characters)`, "has an @ behind its host", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}},
+		"password with a hash":               {file: good + "database: {url: \"postgres://u:12#3@h/db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (22 characters)`, "has an @ behind its host", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password: %40 for @, %2F for /."}},
+		"PostgreSQL without URL":             {file: good + "database: {url: \"postgres:db\"}\nsecrets: {keys: [\"1:a\"]}\n", want: expect{"CFG-040", "database.url", "f.yaml:2:17", `"****" (11 characters)`, "is not a URL", "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with % escapes in the password."}},
 		"PostgreSQL without keys": {file: good + "database: {url: \"postgres://h/d\"}\n", want: expect{"CFG-041", "secrets.keys", "default", "", "is required with PostgreSQL, whose nodes must agree on the keys",
 			"Run `(umask 077; postern key generate > root.key)` once, and set secrets.keys: [\"file:root.key\"] on every node."}},
 		"root key that others can read": {file: good + "secrets: {keys: [\"file:open.key\"]}\n", want: expect{"CFG-044", "secrets.keys", "f.yaml:2:18", `"file:open.key"`, "can be read by other users (mode 644)", "Run: chmod 600 open.key"}},
@@ -202,7 +267,7 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 
 // A command that opens the database alone goes without what only a server has.
 func TestCommandsOnTheDatabaseNeedNoServersSettings(t *testing.T) {
-	in(t, map[string]string{"f.yaml": "listen: nowhere\ntls: {cert: none.pem, hsts: {max_age: 1d}}\nproxy: {trusted_cidrs: [10.0.0.0/8]}\n"})
+	in(t, map[string]string{"f.yaml": "listen: nowhere\ntls: {cert: none.pem, hsts: {max_age: 1d}}\nproxy: {trusted_cidrs: [10.0.0.0/8]}\nmetrics: {listen: x}\nbranding: {theme: none}\nhoneypot: {paths: [x]}\nlockout: {redirect_url: \"https://id.example.com/help\"}\n"})
 	if _, err := config.Load(config.Source{Files: []string{"f.yaml"}, DatabaseAlone: true}); err != nil {
 		t.Error(err)
 	}
@@ -241,5 +306,236 @@ func TestAllProblemsComeInOneRun(t *testing.T) {
 	want := "CFG-030 a.yaml:1:9, CFG-017 a.yaml:2:14, CFG-001 a.yaml:3:1, CFG-012 b.yaml:1:20, CFG-005 none.yaml, CFG-002 environment POSTERN_NOPE, CFG-060 flag --set branding.name"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("got  %s\nwant %s", s, want)
+	}
+}
+
+// complaints are the codes and keys of what is wrong with a section.
+func complaints(t *testing.T, s config.Source, file string) string {
+	t.Helper()
+	in(t, map[string]string{"postern.yaml": "issuer: https://id.example.com\n" + file + "\n"})
+	_, err := config.Load(s)
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, p := range problems {
+		all = append(all, p.Code+" "+p.Key)
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestS0_12_UnknownActionsFindTheNearestOne(t *testing.T) {
+	for unknown, want := range map[string]string{
+		"logins": "rate_limits.login", "reset_pasword": "rate_limits.reset_password", "mfa_fail": "rate_limits.mfa_failed",
+		"web_authn_options": "rate_limits.webauthn_options", "device_usercode": "rate_limits.device_user_code", "authapi": "rate_limits.auth_api",
+		"token_endpoint_auth_fail": "rate_limits.token_endpoint_auth_failed", "confirm_mail": "rate_limits.confirm_email", "exempt_cidr": "rate_limits.exempt_cidrs",
+	} {
+		in(t, map[string]string{"postern.yaml": "issuer: https://id.example.com\nrate_limits: {" + unknown + ": 5/m/ip}\n"})
+		_, err := config.Load(config.Source{})
+		var problems config.Problems
+		if !errors.As(err, &problems) || len(problems) != 1 || problems[0].Code != "CFG-001" || problems[0].Remedy != "Did you mean "+want+"?" {
+			t.Errorf("%s: got %v, want %s", unknown, err, want)
+		}
+	}
+}
+
+func TestS0_20_ClientAddressHeadersAreBelievedFromNetworksAlone(t *testing.T) {
+	for file, want := range map[string]string{
+		"proxy: {client_ip_header: CF-Connecting-IP}":                                             "CFG-036 proxy.client_ip_header",
+		"proxy: {client_ip_header: CF-Connecting-IP, trusted_hops: 1}":                            "CFG-036 proxy.client_ip_header",
+		"proxy: {client_ip_header: CF-Connecting-IP, trusted_cidrs: [10.0.0.0/8]}":                "",
+		"proxy: {client_ip_header: \"CF-Connecting-IP, X-Real-IP\", trusted_cidrs: [10.0.0.0/8]}": "",
+		"proxy: {client_ip_header: x-forwarded-for, trusted_cidrs: [10.0.0.0/8]}":                 "CFG-036 proxy.client_ip_header",
+		"proxy: {client_ip_header: Forwarded, trusted_cidrs: [10.0.0.0/8]}":                       "CFG-036 proxy.client_ip_header",
+		"proxy: {client_ip_header: HTTP_X_FORWARDED_FOR, trusted_cidrs: [10.0.0.0/8]}":            "CFG-036 proxy.client_ip_header",
+		"proxy: {client_ip_header: \"X-Real-IP: 1\", trusted_cidrs: [10.0.0.0/8]}":                "CFG-036 proxy.client_ip_header",
+		"proxy: {order: left-most, trusted_hops: 1}":                                              "",
+		"proxy: {order: leftmost}": "CFG-017 proxy.order",
+		"proxy: {client_ip_header: X-Real-IP, trusted_cidrs: [10.0.0.1/8]}":                                "CFG-013 proxy.trusted_cidrs",
+		"proxy: {client_ip_header: X-Real-IP, trusted_hops: 2, trusted_cidrs: [10.0.0.0/8, \"fd00::/8\"]}": "",
+	} {
+		if got := complaints(t, config.Source{}, file); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestS4_04_CooloffTimeIsReadAsItIsWritten(t *testing.T) {
+	for text, want := range map[string]string{"0.5": "0.5", "1": "1", "none": "none", "15m": "15m", "PT15M": "PT15M", `"2"`: "2"} {
+		in(t, map[string]string{"postern.yaml": "issuer: https://id.example.com\nlockout: {cooloff_time: " + text + ", failure_limit: 4}\n"})
+		got := load(t, config.Source{}).Lockout
+		if got.CooloffTime != want || got.FailureLimit != 4 {
+			t.Errorf("%s: got %q and the limit %d, want %q and 4", text, got.CooloffTime, got.FailureLimit, want)
+		}
+	}
+	for file, want := range map[string]string{
+		"lockout: {cooloff_time: [15m]}":      "CFG-014 lockout.cooloff_time",
+		"lockout: {cooloff_time: null}":       "CFG-008 lockout.cooloff_time",
+		"lockout: {cooloff_time: {hours: 1}}": "CFG-006 lockout.cooloff_time",
+		"lockout: {failure_limit: 0}":         "CFG-015 lockout.failure_limit",
+		"lockout: {failure_limit: 5.0}":       "CFG-010 lockout.failure_limit",
+		"lockout: {sliding: maybe}":           "CFG-011 lockout.sliding",
+		"lockout: {parameters: ip_address}":   "CFG-014 lockout.parameters",
+	} {
+		if got := complaints(t, config.Source{}, file); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestS4_15_HandlersAreThoseOfTheList(t *testing.T) {
+	for file, want := range map[string]string{
+		"lockout: {handler: database}":                                     "",
+		"lockout: {handler: memory}":                                       "",
+		"lockout: {handler: redis}\nredis: {url: \"redis://:p@h:6379/2\"}": "",
+		"lockout: {handler: redis}\nredis: {url: \"rediss://h\"}":          "",
+		"lockout: {handler: redis}":                                        "CFG-045 redis.url",
+		"lockout: {handler: redis}\nredis: {url: \"redis://h:6379?db=1\"}": "CFG-045 redis.url",
+		"lockout: {handler: redis}\nredis: {url: \"unix:///run/redis\"}":   "CFG-045 redis.url",
+		"lockout: {handler: cache}":                                        "CFG-017 lockout.handler",
+		"lockout: {handler: axes.handlers.database.AxesDatabaseHandler}":   "CFG-017 lockout.handler",
+	} {
+		if got := complaints(t, config.Source{}, file); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestS4_19_LockoutRedirectsToOurselvesAlone(t *testing.T) {
+	const evil = "CFG-072 lockout.redirect_url"
+	for target, want := range map[string]string{
+		"/help": "", "/help?topic=lockout#top": "", "https://id.example.com/help": "", "/": "",
+		"https://evil.example":                     evil,
+		"https://id.example.com.evil.example/help": evil,
+		"https://id.example.com@evil.example/help": evil,
+		"https://id.example.com":                   evil,
+		"https://id.example.com//evil.example":     evil,
+		"http://id.example.com/help":               evil,
+		"//evil.example":                           evil,
+		`/\evil.example`:                           evil,
+		"/ /evil.example":                          evil,
+		"help":                                     evil,
+		"javascript:alert(1)":                      evil,
+		"https://id.example.com/login":             evil,
+		"/login":                                   evil,
+		"":                                         evil,
+	} {
+		if got := complaints(t, config.Source{}, "lockout: {response: redirect, redirect_url: '"+target+"'}"); got != want {
+			t.Errorf("%s: got %q, want %q", target, got, want)
+		}
+	}
+	// The page wins where both are there, so that its address may stay.
+	if got := complaints(t, config.Source{}, "lockout: {response: page, redirect_url: /help}"); got != "" {
+		t.Errorf("page beside an address: got %q", got)
+	}
+}
+
+func TestS4_38_LockoutStatusIsAClientError(t *testing.T) {
+	for status, want := range map[string]string{
+		"403": "", "429": "", "400": "", "499": "",
+		"200": "CFG-015 lockout.status", "302": "CFG-015 lockout.status", "399": "CFG-015 lockout.status", "500": "CFG-015 lockout.status",
+	} {
+		if got := complaints(t, config.Source{}, "lockout: {status: "+status+"}"); got != want {
+			t.Errorf("%s: got %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestS4_55_DummyHandlerIsForDevelopment(t *testing.T) {
+	if got := complaints(t, config.Source{}, "lockout: {handler: dummy}"); got != "CFG-046 lockout.handler" {
+		t.Errorf("in production: got %q", got)
+	}
+	if got := complaints(t, config.Source{Dev: true}, "lockout: {handler: dummy}"); got != "" {
+		t.Errorf("in development: got %q", got)
+	}
+}
+
+func TestS4_32_AllowListAloneNeedsEntries(t *testing.T) {
+	if got := complaints(t, config.Source{}, "lockout: {only_allowed: true}"); got != "CFG-074 lockout.only_allowed" {
+		t.Errorf("without entries: got %q", got)
+	}
+	if got := complaints(t, config.Source{}, "lockout: {only_allowed: true, allow_cidrs: [10.0.0.0/8], deny_cidrs: [10.0.0.0/8]}"); got != "" {
+		t.Errorf("with one that is denied as well: got %q", got)
+	}
+}
+
+func TestS2_05_HoneypotStaysOutOfOurPaths(t *testing.T) {
+	const bad = "CFG-073 honeypot.paths"
+	for paths, want := range map[string]string{
+		"[]": "", "[/admin/, /wp-login.php, /.env, /phpmyadmin/index.php, /loginx]": "",
+		"[/]": bad, "[admin]": bad, "[//admin]": bad, "[/a//b]": bad, "[/a/../login]": bad, "[/./login]": bad, "['/{x}']": bad, "['/a b']": bad, "['/a%2f']": bad, "['/a?b']": bad,
+		"[/login]": bad, "[/login/]": bad, "[/oauth2/token]": bad, "[/oauth2/]": bad, "[/.well-known/x]": bad, "[/account]": bad, "[/static/x.css]": bad,
+		"[/consent]": bad, "[/logout]": bad, "[/healthz]": bad, "[/admin, /admin/]": bad, "[/admin/, /admin/]": bad, "[/" + strings.Repeat("a", 255) + "]": bad,
+	} {
+		if got := complaints(t, config.Source{}, "honeypot: {paths: "+paths+"}"); got != want {
+			t.Errorf("%s: got %q, want %q", paths, got, want)
+		}
+	}
+}
+
+func TestS4_22_FieldsOfTheFormHaveGoodNames(t *testing.T) {
+	for file, want := range map[string]string{
+		"login: {username_field: email}":                                 "",
+		"login: {username_field: password, password_field: secret_word}": "",
+		"login: {username_field: remember}":                              "CFG-054 login.username_field",
+		"login: {username_field: cancel}":                                "CFG-054 login.username_field",
+		"login: {username_field: \"a b\"}":                               "CFG-054 login.username_field",
+		"login: {username_field: \"\"}":                                  "CFG-054 login.username_field",
+		"login: {username_field: 1st}":                                   "CFG-054 login.username_field",
+		"login: {password_field: '\"><script>'}":                         "CFG-054 login.password_field",
+	} {
+		if got := complaints(t, config.Source{}, file); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestMetricsListenElsewhereThanThePublic(t *testing.T) {
+	for file, want := range map[string]string{
+		"metrics: {listen: off}":                                        "",
+		"metrics: {listen: \":9090\"}":                                  "",
+		"listen: \"127.0.0.1:80\"\nmetrics: {listen: \"[::1]:80\"}":     "",
+		"listen: \":0\"\nmetrics: {listen: \":0\"}":                     "",
+		"listen: \"127.0.0.1:80\"\nmetrics: {listen: \":80\"}":          "CFG-037 metrics.listen",
+		"listen: \"127.0.0.1:80\"\nmetrics: {listen: \"0.0.0.0:80\"}":   "CFG-037 metrics.listen",
+		"listen: \"127.0.0.1:80\"\nmetrics: {listen: \"127.0.0.1:80\"}": "CFG-037 metrics.listen",
+		"metrics: {listen: \"127.0.0.1:99999\"}":                        "CFG-030 metrics.listen",
+		"metrics: {listen: \"\"}":                                       "CFG-030 metrics.listen",
+	} {
+		if got := complaints(t, config.Source{}, file); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestS0_76_MailServersAreHeldToWhatTheySay(t *testing.T) {
+	const good, user = "smtp://mail.example.com", "smtp://me@example.com@mail.example.com:587"
+	for transport, want := range map[string]string{
+		good: "", good + "/": "", good + ":587": "", "smtps://mail.example.com:465": "", "smtp://localhost:25": "", "smtp://[::1]:25": "", "dir:mail": "",
+		user: "", "smtps://me%40example.com@mail.example.com": "",
+		"smtp://": "CFG-062 mail.transport", "smtp://ho st": "CFG-062 mail.transport", good + ":70000": "CFG-062 mail.transport", good + ":smtp": "CFG-062 mail.transport",
+		good + "?tls=no": "CFG-062 mail.transport", good + "#x": "CFG-062 mail.transport", "smtp://me:pw@mail.example.com": "CFG-062 mail.transport",
+	} {
+		password := ""
+		if strings.Contains(transport, "@") && want == "" {
+			password = ", password: pw"
+		}
+		if got := complaints(t, config.Source{}, "mail: {from: a@example.com, transport: \""+transport+"\""+password+"}"); got != want {
+			t.Errorf("%s: got %q, want %q", transport, got, want)
+		}
+	}
+}
+
+func TestPasswordForTheMailServerIsReadFromItsFileAndShownToNobody(t *testing.T) {
+	in(t, map[string]string{
+		"postern.yaml": "issuer: https://id.example.com\nmail: {from: a@example.com, transport: \"smtp://me@mail.example.com\", password: \"file:mail.password\"}\n", "mail.password": "hunter2\n"})
+	loaded := load(t, config.Source{})
+	if got := loaded.Config.Mail.Password; got != "hunter2" {
+		t.Errorf("got %q", got)
+	}
+	shown := fmt.Sprint(loaded.Settings())
+	if strings.Contains(shown, "hunter2") || !strings.Contains(shown, "smtp://me@mail.example.com") {
+		t.Errorf("shown: %s", shown)
 	}
 }

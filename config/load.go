@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -38,14 +39,18 @@ type Source struct {
 // Loaded are settings with their places.
 type Loaded struct {
 	*Config
-	Files  []string // that were read
-	values map[string]value
-	hidden hidden
+	Files   []string // that were read
+	values  map[string]value
+	because map[string]Place // of defaults that follow from another key
+	hidden  hidden
 }
 
 // Load reads and judges settings. Its error is Problems: everything that is wrong, not the first.
 func Load(s Source) (*Loaded, error) {
-	l := &loader{databaseAlone: s.DatabaseAlone, environ: map[string]string{}, values: map[string]value{}, sections: map[string]Place{}, broken: map[string]bool{}, hidden: hidden{}}
+	l := &loader{
+		databaseAlone: s.DatabaseAlone, environ: map[string]string{}, values: map[string]value{},
+		because: map[string]Place{}, sections: map[string]Place{}, broken: map[string]bool{}, hidden: hidden{},
+	}
 	for _, pair := range s.Environ {
 		name, text, _ := strings.Cut(pair, "=")
 		l.environ[name] = text
@@ -70,7 +75,7 @@ func Load(s Source) (*Loaded, error) {
 	if s.Dev {
 		l.defaultIssuer(cfg)
 	}
-	loaded := &Loaded{Config: cfg, Files: files, values: l.values, hidden: l.hidden}
+	loaded := &Loaded{Config: cfg, Files: files, values: l.values, because: l.because, hidden: l.hidden}
 	l.judge(loaded)
 	if len(l.found) > 0 {
 		l.found.Sort()
@@ -92,12 +97,10 @@ func (s *Loaded) problem(key string, c complaint) Problem {
 	p := Problem{Code: c.code, Key: key, Reason: c.reason, Remedy: c.remedy}
 	k, _ := FindKey(key)
 	v, set := s.values[key]
-	if set {
-		p.Place = v.place
-	}
+	p.Place = s.Place(key)
 	text := v.text
-	if !set {
-		text = k.Default
+	if !set && k.Default != "" {
+		text = format(reflect.ValueOf(s.Config).Elem().FieldByIndex(k.index))
 	}
 	if text != "" && v.kind == scalar {
 		p.Value = k.shown(text)
@@ -106,12 +109,25 @@ func (s *Loaded) problem(key string, c complaint) Problem {
 	return p
 }
 
-// Place is where a key was set, the zero Place where it has its default.
-func (s *Loaded) Place(key string) Place { return s.values[key].place }
+// Place is where a key was set, the zero Place where it has its default, and one with With where it
+// has another default.
+func (s *Loaded) Place(key string) Place {
+	if v, set := s.values[key]; set {
+		return v.place
+	}
+	return s.because[key]
+}
+
+// IsSet tells whether a layer sets a key.
+func (s *Loaded) IsSet(key string) bool {
+	_, set := s.values[key]
+	return set
+}
 
 type loader struct {
 	environ map[string]string
 	values  map[string]value // by path, of all layers so far
+	because map[string]Place // by path, of defaults that follow from another key
 	broken  map[string]bool  // keys with a problem already
 	hidden  hidden
 	found   Problems
@@ -268,6 +284,10 @@ func (l *loader) readJSONList(k Key, text string, at Place) value {
 	v := value{place: at, kind: list}
 	var items []string
 	if err := json.Unmarshal([]byte(text), &items); err != nil {
+		if c := complainOfJSONLists(k, text); c != nil {
+			l.find(Problem{Code: c.code, Key: k.Path, Place: at, Value: k.shown(text), Reason: c.reason, Remedy: c.remedy})
+			return v
+		}
 		l.find(Problem{Code: "CFG-014", Key: k.Path, Place: at, Value: k.shown(text), Reason: "is not a JSON list of texts",
 			Remedy: `Write ["one","two"], or one setting an item: ` + k.Env() + "__0."})
 		return v
@@ -278,28 +298,59 @@ func (l *loader) readJSONList(k Key, text string, at Place) value {
 	return v
 }
 
-// decode writes what the layers say over the defaults.
+// complainOfJSONLists is about a list of lists where only texts belong, nil for what is none.
+func complainOfJSONLists(k Key, text string) *complaint {
+	var items []any
+	if k.Secret != "" || json.Unmarshal([]byte(text), &items) != nil {
+		return nil
+	}
+	for _, item := range items {
+		if inner, ok := item.([]any); ok {
+			var words []string
+			for _, word := range inner {
+				words = append(words, fmt.Sprint(word))
+			}
+			return complainOfLists(k, words)
+		}
+	}
+	return nil
+}
+
+// decode writes what the layers say over the defaults, beginning with the keys that choose between
+// defaults.
 func (l *loader) decode() *Config {
 	cfg := Default()
 	for _, k := range allKeys() {
-		v, set := l.values[k.Path]
-		if !set || l.broken[k.Path] {
-			continue
+		if decides(k) {
+			l.decodeKey(k, cfg)
 		}
-		field := reflect.ValueOf(cfg).Elem().FieldByIndex(k.index)
-		if k.Type == "false" {
-			on := true
-			l.decodeOne(k, reflect.ValueOf(&on).Elem(), v)
-			field.SetBool(!on)
-			continue
-		}
-		if !strings.HasPrefix(k.Type, "list") {
-			l.decodeOne(k, field, v)
-			continue
-		}
-		l.decodeList(k, field, v)
 	}
+	l.vary(cfg)
+	for _, k := range allKeys() {
+		if !decides(k) {
+			l.decodeKey(k, cfg)
+		}
+	}
+	l.translate(cfg)
 	return cfg
+}
+
+func (l *loader) decodeKey(k Key, cfg *Config) {
+	v, set := l.values[k.Path]
+	if !set || l.broken[k.Path] {
+		return
+	}
+	field := reflect.ValueOf(cfg).Elem().FieldByIndex(k.index)
+	switch {
+	case k.Type == "false":
+		on := true
+		l.decodeOne(k, reflect.ValueOf(&on).Elem(), v)
+		field.SetBool(!on)
+	case strings.HasPrefix(k.Type, "list"):
+		l.decodeList(k, field, v)
+	default:
+		l.decodeOne(k, field, v)
+	}
 }
 
 func (l *loader) decodeList(k Key, field reflect.Value, v value) {
@@ -321,9 +372,9 @@ func (l *loader) decodeOne(k Key, field reflect.Value, v value) {
 	var c *complaint
 	switch v.kind {
 	case list:
-		c = &complaint{"CFG-014", "is a list", "Write one " + k.Type + " without brackets."}
+		c = k.complainOfList(v)
 	case absent:
-		c = &complaint{"CFG-008", "has no value", "Write a value, or remove the line for the default."}
+		c = &complaint{"CFG-008", "has no value", k.orNone()}
 	default:
 		if text, c = l.resolve(v.text, k.Secret == "whole"); c == nil {
 			c = decode(field, text)
@@ -337,6 +388,51 @@ func (l *loader) decodeOne(k Key, field reflect.Value, v value) {
 		p.Value = k.shown(v.text)
 	}
 	l.find(p)
+}
+
+// complainOfList is about a list where one value belongs, or one item of a list.
+func (k Key) complainOfList(v value) *complaint {
+	var items []string
+	for _, item := range v.list {
+		items = append(items, item.text)
+	}
+	switch {
+	case !strings.HasPrefix(k.Type, "list"):
+		return &complaint{"CFG-014", "is a list", "Write one " + k.Type + " without brackets."}
+	case k.Secret != "":
+		return &complaint{"CFG-014", "has a list in its list", "Write each item as a text."}
+	}
+	return complainOfLists(k, items)
+}
+
+// complainOfLists teaches our form to those who know that of django-axes, where items are lists.
+func complainOfLists(k Key, items []string) *complaint {
+	const reason = "has a list in its list"
+	switch {
+	case k.Path == "lockout.parameters" && plainWords(items):
+		return &complaint{"CFG-014", reason, fmt.Sprintf("Join what is counted together with +: %s: [%s].", k.Path, strings.Join(items, "+"))}
+	case k.Path == "lockout.tiers" && len(items) == 2 && plainWords(items):
+		return &complaint{"CFG-014", reason, fmt.Sprintf("Write FAILURES:COOLOFF: %s: [%s].", k.Path, strings.Join(items, ":"))}
+	}
+	return &complaint{"CFG-014", reason, "Write each item as a text: " + k.Path + ": " + k.Example + "."}
+}
+
+// plainWords tells whether all items could stand in a message.
+func plainWords(items []string) bool {
+	return len(items) > 0 && !slices.ContainsFunc(items, func(item string) bool { return !plainWord.MatchString(item) })
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_]{1,40}$`)
+
+// orNone says how nothing is written, to those who know None or null.
+func (k Key) orNone() string {
+	switch k.Path {
+	case "lockout.cooloff_time":
+		return "Write none for a lock until somebody clears it, or remove the line for the default."
+	case "lockout.failure_log_per_user":
+		return "Write 0 for no bound, or remove the line for the default."
+	}
+	return "Write a value, or remove the line for the default."
 }
 
 // OpenToOthers tells whether users beside its owner can read a file, and its permissions. What is

@@ -8,19 +8,21 @@ import (
 	"strings"
 )
 
-// A Place is where a setting comes from. The zero Place means that it was not set.
+// A Place is where a setting comes from. The zero Place means that it was not set, as does one with
+// With alone.
 type Place struct {
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`   // from 1; 0 where the file is meant as a whole
 	Column int    `json:"column,omitempty"` // from 1, in characters
 	Env    string `json:"env,omitempty"`    // the variable's name
 	Flag   string `json:"flag,omitempty"`   // "--set issuer"
+	With   string `json:"with,omitempty"`   // "lockout.preset: classic", of a default that follows from another key
 
 	source string // the line, without what must not be shown
 	order  int    // of the layer
 }
 
-// String is file:line:column, the variable, the flag, or "default".
+// String is file:line:column, the variable, the flag, "default with …", or "default".
 func (p Place) String() string {
 	switch {
 	case p.File != "" && p.Line > 0:
@@ -31,6 +33,8 @@ func (p Place) String() string {
 		return "environment " + p.Env
 	case p.Flag != "":
 		return "flag " + p.Flag
+	case p.With != "":
+		return "default with " + p.With
 	}
 	return "default"
 }

@@ -151,6 +151,9 @@ func (k Key) Text() string {
 	}
 	put("takes", k.Allowed())
 	put("default", k.Default)
+	for _, o := range k.Otherwise() {
+		put("", o.Default+" with "+o.When)
+	}
 	put("example", k.Example)
 	put("variable", k.Env())
 	return b.String()

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Suggest is the key or section that an unknown path most likely means, "" for none.
@@ -21,6 +22,39 @@ func Suggest(path string) string {
 		}
 		if d < least {
 			best, least = candidate, d
+		}
+	}
+	if best == "" {
+		return begunBy(section, strings.TrimSuffix(name, "s"))
+	}
+	return best
+}
+
+const leastWord = 4 // letters of a word that says enough
+
+// begunBy is the first key of a section whose name begins with a word: failures is failure_limit.
+func begunBy(section, word string) string {
+	for _, k := range allKeys() {
+		in, of := parent(k.Path)
+		if in == section && len(word) >= leastWord && strings.HasPrefix(of, word+"_") {
+			return k.Path
+		}
+	}
+	return ""
+}
+
+// suggestWord is the one of words that text most likely means, "" for none.
+func suggestWord(text string, words []string) string {
+	text = strings.ToLower(text)
+	best, least := "", max(1, len(text)/3)+1
+	for _, word := range words {
+		lower := strings.ToLower(word)
+		d := distance(text, lower)
+		if len(text) >= leastWord && (strings.HasPrefix(text, lower) || strings.HasPrefix(lower, text)) { // warning
+			d = min(d, 1)
+		}
+		if d < least {
+			best, least = word, d
 		}
 	}
 	return best

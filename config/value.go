@@ -89,6 +89,13 @@ func decodeNetwork(v reflect.Value, text string) *complaint {
 		}
 		return &complaint{"CFG-013", "is not a network", "Write ADDRESS/BITS: 10.0.0.0/8, or fd00::/8."}
 	}
+	if prefix.Addr().Is4In6() { // who comes so is taken for what they are: an address of IPv4
+		remedy := "Write a network of IPv4, such as 10.0.0.0/8."
+		if bits := prefix.Bits() - (128 - 32); bits >= 0 {
+			remedy = "Write " + netip.PrefixFrom(prefix.Addr().Unmap(), bits).Masked().String() + "."
+		}
+		return &complaint{"CFG-013", "is a network of IPv4 written as IPv6, in which no address is", remedy}
+	}
 	if prefix != prefix.Masked() {
 		return &complaint{"CFG-013", "has bits beyond its network", "Write " + prefix.Masked().String() + "."}
 	}
@@ -191,7 +198,7 @@ func masked(text string) string {
 // withoutPassword is a URL without what lets a reader connect. It is not ok for what is no URL with
 // a host, or has an @ behind it: nobody knows where in that the password is.
 func withoutPassword(text string) (shown string, ok bool) {
-	if strings.HasPrefix(text, "sqlite:") {
+	if strings.HasPrefix(text, "sqlite:") || strings.HasPrefix(text, "dir:") {
 		return text, true
 	}
 	u, err := url.Parse(text)

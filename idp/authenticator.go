@@ -91,6 +91,9 @@ func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new st
 		if u.Epoch != v.User.Epoch {
 			return ErrConflict // v's session is dead
 		}
+		if err := p.liftDevice(ctx, u); err != nil {
+			return err
+		}
 		sessions, grants, err := p.raiseEpochBut(ctx, &u, "password_change", s.ID)
 		if err != nil {
 			return err
@@ -115,35 +118,35 @@ func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new st
 }
 
 // confirmPassword verifies the current password of the user who is signed in, as strictly as a
-// login, so that whoever found an open session cannot try passwords there.
+// login, so that whoever found an open session cannot try passwords there. It is one budget, and one
+// lock, wherever the password is shown.
 func (p *Provider) confirmPassword(ctx context.Context, v *Visit, current string) error {
-	started := p.clock()
+	f := failure{
+		kind: attemptConfirm, started: p.clock(), user: v.User, typed: v.User.Username,
+		answer: &Error{Kind: Denied, Code: "invalid_credentials", Field: "password"},
+	}
+	if err := p.Blocked(ctx); err != nil {
+		return err
+	}
 	password, err := p.store.Password(ctx, v.User.ID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return stored("find a password", err)
 	}
-	permit, err := p.guard.Reserve(ctx, guard.Request{
-		Attempt: actionLogin, Failure: actionLoginFailed, Address: VisitorFrom(ctx).Address,
-		Key: accountKey(v.User, ""), User: v.User.ID.String(),
+	permit, err := p.reserve(ctx, &f, guard.Request{
+		Attempt: actionChangePassword, Failure: actionLoginFailed, User: v.User.ID.String(),
 	})
 	if err != nil {
-		return gated("confirm a password", err)
+		return err
 	}
 	right, _, err := p.verifyPassword(ctx, permit, shownPassword{accountKey(v.User, ""), current, password.Secret})
 	if err != nil || right {
 		p.refund(ctx, permit)
-	}
-	if err != nil {
+		p.noteBusy(ctx, v.User.ID, "check a password", err)
 		return err
 	}
-	if right {
-		return nil
-	}
-	if err := p.recordFailure(ctx, eventPasswordNotConfirmed(v.Session)); err != nil {
-		return stored("record a failed password change", err)
-	}
-	p.answerLate(ctx, started)
-	return &Error{Kind: Denied, Code: "invalid_credentials", Field: "password"}
+	f.permit = permit
+	a := p.attempt(ctx, f.kind, f.user, f.typed, f.clientID, "wrong_password")
+	return p.fail(ctx, f, a, eventPasswordNotConfirmed(v.Session))
 }
 
 // newPassword checks a password that somebody chose and hashes it. field is where an error shows.
@@ -165,11 +168,14 @@ func (p *Provider) newPassword(ctx context.Context, userID ID, field, password s
 	return Authenticator{ID: NewID(now), UserID: userID, Kind: PasswordKind, Secret: hash, CreatedAt: now}, nil
 }
 
+// codeBusy is the Code of whom the hash queue sends away.
+const codeBusy = "busy"
+
 // hashing makes an Error of what the hasher could not do.
 func hashing(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	if busy, ok := errors.AsType[*secret.Busy](err); ok {
-		return &Error{Kind: Unavailable, Code: "busy", RetryAfter: busy.RetryAfter, Cause: err}
+		return &Error{Kind: Unavailable, Code: codeBusy, RetryAfter: busy.RetryAfter, Cause: err}
 	}
 	return err
 }
@@ -201,7 +207,7 @@ func (p *Provider) verifyPassword(ctx context.Context, permit *guard.Permit, s s
 	}
 	// Where this one finds no place the password was verified all the same: a right one needs no new
 	// hash today, and an error would give a wrong one's reservation back, a guess that costs nothing.
-	rehashed, err = p.hasher.Hash(ctx, prepared)
+	rehashed, err = p.hasher.Rehash(ctx, permit, prepared)
 	if err != nil {
 		p.log.WarnContext(ctx, "hash beside a password of other parameters", "error", err)
 	}

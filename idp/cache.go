@@ -17,13 +17,16 @@ const (
 	pollWithin = 2 * time.Second
 )
 
-// A cache is what every node keeps in memory: all clients and all signing keys, as of a version.
+// A cache is what every node keeps in memory: all clients, all signing keys and all blocks, as of a
+// version.
 type cache struct {
 	now atomic.Pointer[snapshot]
 	// polling serialises polls, so that an older one never replaces what a newer one read. It is a
 	// channel of one place, since a request must be able to give up waiting.
 	polling  chan struct{}
 	failures failures
+	// blocks are judged as they were read last, however long ago: they ask no database.
+	blocks atomic.Pointer[blocks]
 }
 
 // A snapshot never changes.
@@ -120,6 +123,12 @@ func (p *Provider) poll(ctx context.Context, former *snapshot, at time.Time) (*s
 		next.keys = former.keys
 	} else if next.keys, err = p.loadKeys(ctx); err != nil {
 		return nil, err
+	}
+	if former == nil || former.versions[VersionGate] != versions[VersionGate] {
+		if err := p.loadBlocks(ctx); err != nil {
+			return nil, err
+		}
+		p.guard.ForgetHere()
 	}
 	return next, nil
 }

@@ -116,6 +116,7 @@ type ClientStore interface {
 const (
 	VersionClients = "clients"
 	VersionKeys    = "keys"
+	VersionGate    = "gate" // blocks, and counters that somebody cleared
 )
 
 // VersionStore keeps the numbers that tell caches to reload.
@@ -307,6 +308,10 @@ func (p *Provider) DeleteClient(ctx context.Context, id string) error {
 // AuthenticateClient checks a client's secret through the gate (I-14). Its error is Denied,
 // Throttled or Unavailable. A nil c stands for an ID that no client has: it fails as a wrong
 // secret does, and is counted.
+//
+// Lockout has no part in it. It would count by who is named, and with that any stranger could turn a
+// client off, for all of its users; the limits count by address, and by address and client. What a
+// stranger can do at those is to fill them for the network that they share with the client.
 func (p *Provider) AuthenticateClient(ctx context.Context, c *Client, shown string) error {
 	if c == nil {
 		c = &Client{}
@@ -314,7 +319,7 @@ func (p *Provider) AuthenticateClient(ctx context.Context, c *Client, shown stri
 	r := guard.Request{Failure: actionClientAuth, Address: VisitorFrom(ctx).Address, Client: c.ID}
 	permit, err := p.guard.Check(r)
 	if err != nil {
-		return gated("authenticate a client", err)
+		return p.refused(ctx, "authenticate a client", err)
 	}
 	var stretched Secrets
 	right := false
@@ -329,27 +334,42 @@ func (p *Provider) AuthenticateClient(ctx context.Context, c *Client, shown stri
 	case !c.Live() || c.Public():
 		right = false
 	case !right && len(stretched) > 0:
-		return p.verifyStretched(ctx, r, shown, stretched)
+		return p.verifyStretched(ctx, r, permit, shown, stretched)
 	}
 	if right {
 		return nil
 	}
-	if err := permit.Failure(ctx); err != nil {
-		return gated("count a failed client authentication", err)
+	if err := permit.Failure(ctx); err != nil && !p.goesOnUncounted(ctx, err) {
+		return p.refused(ctx, "count a failed client authentication", err)
 	}
 	return &Error{Kind: Denied, Code: "invalid_client"}
 }
 
-// verifyStretched checks a secret that was not long enough to be hashed once, as a password is:
-// with a reservation, since it can be guessed.
-func (p *Provider) verifyStretched(ctx context.Context, r guard.Request, shown string, stretched Secrets) error {
-	permit, err := p.guard.Reserve(ctx, r)
-	if err != nil {
-		return gated("authenticate a client", err)
+// goesOnUncounted tells whether client authentication goes on although the counters answered err:
+// where they could not be reached, and the settings choose that over an outage.
+func (p *Provider) goesOnUncounted(ctx context.Context, err error) bool {
+	if !p.cfg.RateLimits.ClientAuthFailOpen || KindOf(gated("", err)) != Unavailable {
+		return false
 	}
-	for _, s := range stretched {
+	p.log.WarnContext(ctx, "client authentication goes on uncounted", "error", err)
+	return true
+}
+
+// verifyStretched checks a secret that was not long enough to be hashed once, as a password is:
+// with a reservation, since it can be guessed. unreserved is the permit that has to do where the
+// counters cannot be reached and the settings let it go on.
+func (p *Provider) verifyStretched(ctx context.Context, r guard.Request, unreserved *guard.Permit, shown string, stretched Secrets) error {
+	permit, err := p.guard.Reserve(ctx, r)
+	reserved := err == nil
+	if !reserved {
+		if !p.goesOnUncounted(ctx, err) {
+			return p.refused(ctx, "authenticate a client", err)
+		}
+		permit = unreserved
+	}
+	for i, s := range stretched {
 		right, err := p.hasher.Verify(ctx, permit, shown, s.Hash)
-		if err != nil || right {
+		if reserved && (right || err != nil && i == 0) { // the first one tells something of a guess
 			p.refund(ctx, permit)
 		}
 		if err != nil {

@@ -272,6 +272,27 @@ func TestI14_AChosenSecretIsStretchedUnlessItIsLongEnough(t *testing.T) {
 	})
 }
 
+func TestI16_WhoLeavesAfterTheFirstOfTwoStretchedSecretsHasFailed(t *testing.T) {
+	s := storagetest.Open(t, storagetest.SQLite(t), storage.Options{})
+	h := open(t, s, func(c *config.Config) { c.RateLimits.TokenEndpointAuthFailed = "2/m/ip" })
+	c, _, err := h.AddClient(t.Context(), idp.Client{Metadata: idp.Metadata{RedirectURIs: idp.List{"https://shop.example/cb"}}}, "correct horse battery")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Secrets = append(c.Secrets, c.Secrets[0])
+	for range 2 {
+		ctx, leave := context.WithCancel(from(t, "192.0.2.1", idp.SessionToken{}))
+		visitor := &hurried{Context: ctx, leave: leave}
+		visitor.waits.Store(-1000)
+		h.store = &arming{s, visitor, h.clock}
+		h.reopen(t)
+		if err := h.AuthenticateClient(visitor, &c, "a wrong guess"); err == nil || ctx.Err() == nil {
+			t.Fatalf("got %v, and the visitor left: %v", err, ctx.Err())
+		}
+	}
+	wantError(t, h.AuthenticateClient(from(t, "192.0.2.1", idp.SessionToken{}), &c, "a wrong guess"), idp.Throttled, "throttled", "")
+}
+
 func TestI14_ClientAuthenticationCannotBeTurnedOffByAStranger(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		c, secret := h.addClient(t, idp.Client{})

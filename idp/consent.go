@@ -47,8 +47,12 @@ type ConsentStore interface {
 }
 
 // GiveConsent records that the user of v allows what in asks for, and sets in.Consented. Whether
-// in still holds what was shown is for the caller to ask (I-6).
+// in still holds what was shown is for the caller to ask (I-6). It is Throttled where the user
+// answers too often.
 func (p *Provider) GiveConsent(ctx context.Context, in *Interaction, v *Visit) error {
+	if err := p.SpendConsent(ctx, v.User); err != nil {
+		return err
+	}
 	now := p.Now()
 	asked := Consent{
 		UserID: v.User.ID, ClientID: in.Request.ClientID,

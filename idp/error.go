@@ -37,6 +37,10 @@ const (
 	Unavailable
 	// Stale: what the page showed holds no more, so it is shown anew (I-6).
 	Stale
+	// Locked out after too many failures; Error.Lock says by what.
+	Locked
+	// Blocked: the address may do nothing here.
+	Blocked
 )
 
 // An Error is what a deed answers a person with: a Kind for the program, a stable Code for tools
@@ -46,7 +50,8 @@ type Error struct {
 	Code       string         // stable, snake case: "invalid_credentials"
 	Field      string         // the form field that it belongs to, "" for none
 	Args       map[string]any // what the text of Code puts in
-	RetryAfter time.Duration  // of Throttled and Unavailable
+	RetryAfter time.Duration  // of Throttled, Unavailable, Locked and Blocked; 0 for no end
+	Lock       *LockedOut     // of Locked
 	Cause      error          // for the log only
 }
 

@@ -65,6 +65,8 @@ type EventStore interface {
 	AddEvent(ctx context.Context, e Event) error
 	// Events lists events in the order of their IDs, those after the ID `after`, at most limit.
 	Events(ctx context.Context, after ID, limit int) ([]Event, error)
+	// PruneEvents deletes events before t, at most a batch, and tells how many.
+	PruneEvents(ctx context.Context, t time.Time) (int, error)
 }
 
 // Events lists events after an ID.
@@ -84,8 +86,12 @@ func bounded(limit int) int {
 }
 
 // record adds e in the Tx of ctx. It fills in its ID, its time, and what the visitor of ctx
-// tells; an Actor that e leaves open is the command line where nobody visits.
+// tells; an Actor that e leaves open is the command line where nobody visits. It adds nothing of
+// logins where the settings keep none (audit.logins).
 func (p *Provider) record(ctx context.Context, e Event) error {
+	if !p.cfg.Audit.Logins && (e.Kind == kindSignedIn || e.Kind == kindSignedOut) {
+		return nil
+	}
 	e.At = p.Now()
 	e.ID = NewID(e.At)
 	v := VisitorFrom(ctx)
@@ -98,6 +104,29 @@ func (p *Provider) record(ctx context.Context, e Event) error {
 	}
 	return p.store.AddEvent(ctx, e)
 }
+
+// noteEvery is how seldom a process records that it ignores a header.
+const noteEvery = time.Hour
+
+// NoteIgnoredHeader records that a proxy's header was not believed, and why: an event and a warning
+// once an hour, since whoever connects can send it with every request.
+func (p *Provider) NoteIgnoredHeader(ctx context.Context, why string) {
+	now, last := p.clock().Unix(), p.headerNoted.Load()
+	if last != 0 && now-last < int64(noteEvery/time.Second) || !p.headerNoted.CompareAndSwap(last, now) {
+		return
+	}
+	p.log.WarnContext(ctx, "a proxy's header was ignored", "why", why, "address", VisitorFrom(ctx).Address)
+	if err := p.recordFailure(ctx, eventIgnoredHeader(why), Attempt{}, nil); err != nil {
+		p.log.WarnContext(ctx, "record an ignored header", "error", err)
+	}
+}
+
+// The kinds of events that others than their constructors ask for.
+const (
+	kindSignedIn      = "user.signed_in"
+	kindSignedOut     = "user.signed_out"
+	kindIgnoredHeader = "proxy.header_ignored"
+)
 
 // Actors that are no users.
 const (
@@ -145,19 +174,25 @@ func eventPasswordNotConfirmed(s Session) Event {
 
 func eventSignedIn(s Session, clientID string) Event {
 	return Event{
-		Kind: "user.signed_in", Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: clientID,
+		Kind: kindSignedIn, Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: clientID,
 		Details: Details{"methods": s.AMR(), "remembered": s.Remembered},
 	}
 }
 
-// eventSignInFailed tells of an attempt that failed. userID is zero where the name is nobody's;
-// the name itself is left out, since people type passwords there.
-func eventSignInFailed(userID ID, clientID, why string) Event {
-	return Event{Kind: "user.sign_in_failed", UserID: userID, ClientID: clientID, Details: Details{"why": why}}
+// eventSignInFailed tells of an attempt that failed, as far as its record does.
+func eventSignInFailed(a Attempt) Event {
+	details := Details{"why": a.Why, "kind": a.Kind}
+	if a.Name != "" {
+		details["username"] = a.Name
+	}
+	if a.UserAgent != "" {
+		details["user_agent"] = a.UserAgent
+	}
+	return Event{Kind: "user.sign_in_failed", UserID: a.UserID, ClientID: a.ClientID, Details: details}
 }
 
 func eventSignedOut(s Session) Event {
-	return Event{Kind: "user.signed_out", Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID}
+	return Event{Kind: kindSignedOut, Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID}
 }
 
 func eventSessionEnded(id, userID ID, why string) Event {
@@ -192,15 +227,25 @@ func eventKeyChanged(k Key, actor string) Event {
 	return Event{Kind: "key." + string(k.State), Actor: actor, Details: Details{"kid": k.ID, "alg": k.Alg}}
 }
 
-// eventKeyWithdrawn tells that somebody took k out of the key set before its time.
 func eventKeysResealed(keys int, root uint16) Event {
 	return Event{Kind: "key.resealed", Details: Details{"keys": keys, "root_key": root}}
 }
 
+// eventKeyWithdrawn tells that somebody took k out of the key set before its time.
 func eventKeyWithdrawn(k Key) Event {
 	return Event{Kind: "key.withdrawn", Details: Details{"kid": k.ID, "alg": k.Alg, "state": string(k.State)}}
 }
 
 func eventKeyRemoved(k Key) Event {
 	return Event{Kind: "key.removed", Actor: actorSystem, Details: Details{"kid": k.ID, "alg": k.Alg}}
+}
+
+func eventIgnoredHeader(why string) Event {
+	return Event{Kind: kindIgnoredHeader, Actor: actorSystem, Details: Details{"why": why}}
+}
+
+func eventPruned(d Pruned, before time.Time) Event {
+	return Event{Kind: "audit.pruned", Details: Details{
+		"before": before.UTC().Format(time.RFC3339), "events": d.Events, "attempts": d.Attempts, "logins": d.Logins,
+	}}
 }

@@ -11,3 +11,17 @@ var (
 	DummyScheme = (*Provider).dummyScheme
 	Hashing     = hashing
 )
+
+// What deeds do on the way.
+var (
+	BackOff       = backOff
+	DoJobs        = (*Provider).doJobs
+	Enqueue       = (*Provider).enqueue
+	EnqueueMail   = (*Provider).enqueueMail
+	LevelOf       = (*Event).level
+	MailAdmins    = (*Provider).mailAdmins
+	NewAttempt    = (*Provider).attempt
+	NoteBusy      = (*Provider).noteBusy
+	PruneOld      = (*Provider).pruneOld
+	RecordFailure = (*Provider).recordFailure
+)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"postern/idp/guard"
@@ -21,45 +23,112 @@ type SignedIn struct {
 	Token   SessionToken
 	Session Session
 	User    User
+	// Device is what the browser must keep in its cookie to be known from now on (I-20), nil where
+	// it has such a cookie already, which stays.
+	Device *[32]byte
 }
 
 // LogIn verifies a password through the gate and makes a session live, in place of the one that
 // the visitor of ctx has: the same row where it is the same user's, else a new one and the former
 // ended. in.Authenticated is set on success. All failures are the Error invalid_credentials, but
-// Throttled, Unavailable, and account_disabled after the right password.
+// Throttled, Locked, Blocked, Unavailable, and account_disabled after the right password.
 func (p *Provider) LogIn(ctx context.Context, in *Interaction, l LogIn) (SignedIn, error) {
-	started := p.clock()
-	key, _ := guard.Canonical(l.Identifier)
-	u, password, err := p.credentials(ctx, key)
+	f := failure{
+		kind: attemptSignIn, started: p.clock(), typed: l.Identifier, clientID: in.Request.ClientID,
+		answer: &Error{Kind: Denied, Code: "invalid_credentials"},
+	}
+	if err := p.Blocked(ctx); err != nil {
+		return SignedIn{}, err
+	}
+	name, _ := guard.Canonical(l.Identifier)
+	u, password, err := p.credentials(ctx, name)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	permit, err := p.guard.Reserve(ctx, guard.Request{
-		Attempt: actionLogin, Failure: actionLoginFailed, Address: VisitorFrom(ctx).Address,
-		Key: accountKey(u, key), Client: in.Request.ClientID,
-	})
+	f.user = u
+	permit, err := p.reserve(ctx, &f, guard.Request{Attempt: actionLogin, Failure: actionLoginFailed, Name: name})
 	if err != nil {
-		return SignedIn{}, gated("log in", err)
+		return SignedIn{}, err
 	}
-	right, rehashed, err := p.verifyPassword(ctx, permit, shownPassword{accountKey(u, key), l.Password, password.Secret})
-	if err != nil || right {
-		// Whoever the hash queue sent away, or who left, has not failed (I-15, I-16).
+	right, rehashed, err := p.verifyPassword(ctx, permit, shownPassword{accountKey(u, name), l.Password, password.Secret})
+	if err != nil || right && u.Status != Active {
+		// Whoever the hash queue sent away, or who left, has not failed (I-15, I-16), and who knew the
+		// password did not guess.
 		p.refund(ctx, permit)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
+		p.noteBusy(ctx, u.ID, "check a password", err)
 		return SignedIn{}, err
-	}
-	if !right || u.Status != Active {
-		return SignedIn{}, p.failLogIn(ctx, in, u, right, started)
+	case !right:
+		f.permit = permit
+		return SignedIn{}, p.failLogIn(ctx, f)
+	case u.Status != Active:
+		f.answer = &Error{Kind: Denied, Code: "account_disabled"}
+		return SignedIn{}, p.failLogIn(ctx, f)
 	}
 	signedIn, err := p.startSession(ctx, in, l, u, password)
 	if err != nil {
+		p.refund(ctx, permit)
 		return SignedIn{}, stored("log in", err)
 	}
+	p.settle(ctx, permit, &signedIn.Session)
 	in.SignedIn(&signedIn.Session)
 	p.rehash(ctx, password, rehashed)
 	return signedIn, nil
 }
+
+// The kinds of attempts at a password.
+const (
+	attemptSignIn  = "sign_in"
+	attemptConfirm = "confirm"
+)
+
+// reserve takes a place for an attempt at a password of f.user, whose request is what r says and what
+// the visitor of ctx tells. What it answers is ready for the person: where lockout refuses and is
+// to be silent, that is f.answer, in its time.
+func (p *Provider) reserve(ctx context.Context, f *failure, r guard.Request) (*guard.Permit, error) {
+	v := VisitorFrom(ctx)
+	r.Lockout, r.Address, r.Browser, r.Path, r.Client = true, v.Address, v.UserAgent, v.Path, f.clientID
+	r.System = p.places.System(v.Address)
+	r.Groups, r.Admin, r.Exempt = f.user.Groups, f.user.Admin, p.exempt.has(&f.user)
+	if !f.user.ID.IsZero() {
+		r.Account = f.user.ID.String()
+	}
+	var err error
+	if r.Device, err = p.knownDevice(ctx, f.user.ID); err != nil {
+		return nil, err
+	}
+	permit, err := p.guard.Reserve(ctx, r)
+	if err == nil {
+		return permit, nil
+	}
+	lock, ok := errors.AsType[*guard.LockedOut](err)
+	if !ok {
+		return nil, p.refusedTo(ctx, f.user.ID, "check a password", err)
+	}
+	answer := p.lockError(lock, f)
+	p.noteRefusal(ctx, f.user.ID, "check a password", answer)
+	if answer.Kind != Locked {
+		p.answerAfter(ctx, f.started, p.failures.any())
+	}
+	return nil, answer
+}
+
+// settle gives back the reservation of a login that succeeded. One that owes no step also clears
+// what was counted of the account there, as the settings have it (I-15).
+func (p *Provider) settle(ctx context.Context, permit *guard.Permit, s *Session) {
+	if !s.complete() {
+		p.refund(ctx, permit)
+		return
+	}
+	if err := permit.Cleared(ctx); err != nil {
+		p.log.WarnContext(ctx, "clear the failures of an account", "error", err)
+	}
+}
+
+// complete tells whether the login that made s owes no step.
+func (s *Session) complete() bool { return s.State == Live }
 
 // credentials finds a user with their password; both are zero where there is none, or none with
 // that name.
@@ -71,65 +140,125 @@ func (p *Provider) credentials(ctx context.Context, key string) (User, Authentic
 	return u, a, stored("find credentials", err)
 }
 
-// accountKey is what limits by key count: the account, so that its username and its e-mail address
-// share one budget, or the name as typed where it is nobody's, so that the budgets do not tell who
-// exists.
-func accountKey(u User, key string) string {
+// accountKey is by what the dummy of a name without a password is chosen: the account, so that its
+// username and its e-mail address have one, or the name where it is nobody's.
+func accountKey(u User, name string) string {
 	if u.ID.IsZero() {
-		return "name " + key
+		return "name " + name
 	}
 	return "user " + u.ID.String()
 }
 
-// gated makes an Error of a refusal of the gate.
-func gated(doing string, err error) error {
-	if t, ok := errors.AsType[*guard.Throttled](err); ok {
-		return &Error{Kind: Throttled, Code: "throttled", RetryAfter: t.RetryAfter, Cause: fmt.Errorf("%s: %w", doing, err)}
-	}
-	return stored(doing, err)
+// A failure is an attempt at a password that failed, or would, with what is recorded and answered.
+type failure struct {
+	kind     string // of the Attempt
+	started  time.Time
+	user     User   // zero where the name is nobody's
+	typed    string // the name
+	clientID string
+	permit   *guard.Permit // nil where the reservation was given back
+	answer   *Error
 }
 
-// refund gives back a reservation. Where that fails it stays counted as a failure: too strict, for
-// the length of a window, and no reason to fail the deed.
-func (p *Provider) refund(ctx context.Context, permit *guard.Permit) {
-	if err := permit.Success(ctx); err != nil {
-		p.log.WarnContext(ctx, "refund a reservation", "error", err)
-	}
-}
-
-// failLogIn records a failure and answers it at the next multiple of answerEvery, so that small
-// differences between the ways to fail do not show (I-21).
-func (p *Provider) failLogIn(ctx context.Context, in *Interaction, u User, right bool, started time.Time) error {
-	failure, why := &Error{Kind: Denied, Code: "invalid_credentials"}, "wrong_password"
+// failLogIn records a failure to sign in and answers it.
+func (p *Provider) failLogIn(ctx context.Context, f failure) error {
+	why := "wrong_password"
 	switch {
-	case right:
-		failure, why = &Error{Kind: Denied, Code: "account_disabled"}, "disabled"
-	case u.ID.IsZero():
+	case f.permit == nil:
+		why = "disabled"
+	case f.user.ID.IsZero():
 		why = "unknown_user"
 	}
-	if err := p.recordFailure(ctx, eventSignInFailed(u.ID, in.Request.ClientID, why)); err != nil {
-		return stored("record a failed sign-in", err)
-	}
-	p.answerLate(ctx, started)
-	return failure
+	a := p.attempt(ctx, f.kind, f.user, f.typed, f.clientID, why)
+	return p.fail(ctx, f, a, eventSignInFailed(a))
 }
 
-// recordFailure records what a deed refused, in a Tx of its own, though the sender left: nobody
-// hides a guess by closing the connection.
-func (p *Provider) recordFailure(ctx context.Context, e Event) error {
-	ctx, cancel := staying(ctx)
-	defer cancel()
-	return p.store.Tx(ctx, func(ctx context.Context) error { return p.record(ctx, e) })
+// fail records a failure with all that follows from it in one Tx, and answers it at the next
+// multiple of answerEvery, so that small differences between the ways to fail do not show (I-21).
+func (p *Provider) fail(ctx context.Context, f failure, a Attempt, e Event) error {
+	l := p.locksOf(ctx, &f)
+	alarmed := f.permit != nil && p.alarm.rings(p.clock())
+	err := p.recordFailure(ctx, e, a, func(ctx context.Context) error {
+		if alarmed {
+			if err := p.record(ctx, p.alarm.event()); err != nil {
+				return err
+			}
+		}
+		return p.recordLocks(ctx, &f, l)
+	})
+	if err != nil {
+		p.giveBack(ctx, l.mail)
+		return stored("record a failure", err)
+	}
+	p.tellLocks(ctx, &f, l)
+	if f.permit != nil {
+		p.failures.note(p.clock().Sub(f.started))
+	}
+	if len(l.locks) > 0 {
+		if answer := p.lockError(l.locks[0], &f); answer.Kind == Locked {
+			return answer
+		}
+	}
+	p.answerAfter(ctx, f.started, 0)
+	return f.answer
 }
 
 const answerEvery = 100 * time.Millisecond
 
-func (p *Provider) answerLate(ctx context.Context, started time.Time) {
+// answerAfter waits until the next multiple of answerEvery since started, of those that are at least
+// `least` later.
+func (p *Provider) answerAfter(ctx context.Context, started time.Time, least time.Duration) {
 	took := p.clock().Sub(started)
-	if early := took.Truncate(answerEvery) - took; early < 0 {
-		// Whoever closes their half of the connection can read the answer still: it is no earlier.
-		p.wait(context.WithoutCancel(ctx), early+answerEvery)
+	late := max(took, least)
+	if rest := late % answerEvery; rest > 0 {
+		late += answerEvery - rest
 	}
+	if late > took {
+		// Whoever closes their half of the connection can read the answer still: it is no earlier.
+		p.wait(context.WithoutCancel(ctx), late-took)
+	}
+}
+
+// durations remembers how long something took the last times.
+type durations struct {
+	mu   sync.Mutex
+	list [64]time.Duration
+	n    int // that were noted
+}
+
+func (d *durations) note(took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list[d.n%len(d.list)] = took
+	d.n++
+}
+
+// any is one of them, by chance, so that whatever takes as long has their distribution, too; 0
+// where there is none.
+func (d *durations) any() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.n == 0 {
+		return 0
+	}
+	return d.list[rand.IntN(min(d.n, len(d.list)))]
+}
+
+// timeHash is the chore that notes how long a hash takes while no wrong password has told how long
+// its answer does, so that the first silent one after the start does not come too soon.
+func (p *Provider) timeHash(ctx context.Context) error {
+	p.failures.mu.Lock()
+	known := p.failures.n > 0
+	p.failures.mu.Unlock()
+	if known {
+		return nil
+	}
+	started := p.clock()
+	if _, err := p.hasher.Hash(ctx, ""); err != nil {
+		return fmt.Errorf("time a hash: %w", err)
+	}
+	p.failures.note(p.clock().Sub(started))
+	return nil
 }
 
 // rehash keeps a password's hash of today's parameters. It can wait until the next login where it
@@ -154,30 +283,30 @@ func (p *Provider) startSession(ctx context.Context, in *Interaction, l LogIn, u
 		return SignedIn{}, err
 	}
 	s := p.newSession(ctx, u, p.remembers(l.Remember))
+	s.ClientID = in.Request.ClientID
 	s.Methods = Methods{{Name: "pwd", Authenticator: password.ID, At: s.CreatedAt.Truncate(time.Second)}}
 	renews := present != nil && present.UserID == u.ID
 	if renews {
 		s.ID, s.CreatedAt = present.ID, present.CreatedAt
 		s.Methods = present.Methods.with(s.Methods[0])
 	}
-	token := s.renewSecret()
+	signedIn := SignedIn{Token: s.renewSecret(), Session: s, User: u}
+	device := p.presentDevice(ctx, &signedIn)
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
-		if renews {
-			if err := p.store.RenewSession(ctx, s, present.Authentication); err != nil {
+		if err := p.keepSession(ctx, s, present); err != nil {
+			return err
+		}
+		if s.complete() {
+			if err := p.store.PutDevice(ctx, device, maxDevices); err != nil {
 				return err
 			}
-			return p.record(ctx, eventSignedIn(s, in.Request.ClientID))
 		}
-		if err := p.store.AddSession(ctx, s); err != nil {
-			return err
+		if p.exempt.has(&u) {
+			if err := p.record(ctx, eventExemptUsed(s)); err != nil {
+				return err
+			}
 		}
-		if err := p.record(ctx, eventSignedIn(s, in.Request.ClientID)); err != nil {
-			return err
-		}
-		if present == nil {
-			return nil
-		}
-		return p.endSession(ctx, *present, "replaced", eventSessionEnded(present.ID, present.UserID, "replaced"))
+		return p.record(ctx, eventSignedIn(s, in.Request.ClientID))
 	})
 	if errors.Is(err, ErrConflict) {
 		// Another tab signed in, or out, at the same time: that is what the person sees anew.
@@ -186,7 +315,19 @@ func (p *Provider) startSession(ctx context.Context, in *Interaction, l LogIn, u
 	if err != nil {
 		return SignedIn{}, err
 	}
-	return SignedIn{Token: token, Session: s, User: u}, nil
+	return signedIn, nil
+}
+
+// keepSession writes s in the Tx of ctx: over the present session where it is the same user's, and
+// otherwise beside it, which ends.
+func (p *Provider) keepSession(ctx context.Context, s Session, present *Session) error {
+	if present != nil && present.ID == s.ID {
+		return p.store.RenewSession(ctx, s, present.Authentication)
+	}
+	if err := p.store.AddSession(ctx, s); err != nil || present == nil {
+		return err
+	}
+	return p.endSession(ctx, *present, "replaced", eventSessionEnded(present.ID, present.UserID, "replaced"))
 }
 
 // presentSession is the visitor's session where it is alive, else nil.

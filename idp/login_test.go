@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,9 +45,9 @@ func TestALoginMakesALiveSession(t *testing.T) {
 		s := got.Session
 		s.ID, s.SecretHash, s.Authentication, s.Methods[0].Authenticator = idp.ID{}, nil, idp.ID{}, idp.ID{}
 		want := idp.Session{
-			UserID: u.ID, Epoch: u.Epoch, State: idp.Live, Methods: idp.Methods{{Name: "pwd", At: now.Truncate(time.Second)}},
+			UserID: u.ID, Epoch: u.Epoch, State: idp.Live, ClientID: "shop", Methods: idp.Methods{{Name: "pwd", At: now.Truncate(time.Second)}},
 			Address: "192.0.2.1", UserAgent: "Browser/1.0", CreatedAt: now, LastSeenAt: now,
-			IdleAt: now.Add(8 * time.Hour), EndsAt: now.Add(24 * time.Hour), DeadAt: now.Add(8 * time.Hour),
+			IdleAt: now.Add(8 * time.Hour), EndsAt: now.Add(24 * time.Hour), DeadAt: now.Add(8*time.Hour + 90*24*time.Hour),
 		}
 		if !reflect.DeepEqual(s, want) {
 			t.Errorf("got  %+v\nwant %+v", s, want)
@@ -359,26 +360,26 @@ type arming struct {
 	clock   *clock
 }
 
-func (a *arming) ReserveSlots(ctx context.Context, slots []guard.Slot) (int, error) {
-	full, err := a.Store.ReserveSlots(ctx, slots)
-	a.visitor.waits = 0
+func (a *arming) ReserveCounters(ctx context.Context, c []guard.Counter, now time.Time) ([]guard.Outcome, error) {
+	outcomes, err := a.Store.ReserveCounters(ctx, c, now)
+	a.visitor.waits.Store(0)
 	a.clock.turn(30 * time.Millisecond)
-	return full, err
+	return outcomes, err
 }
 
 // A hurried visitor is a request whose sender leaves as the second hash begins to wait, which asks
-// for its deadline.
+// whether its sender is there still.
 type hurried struct {
 	context.Context
 	leave context.CancelFunc
-	waits int
+	waits atomic.Int32
 }
 
-func (v *hurried) Deadline() (time.Time, bool) {
-	if v.waits++; v.waits == 2 {
+func (v *hurried) Err() error {
+	if v.waits.Add(1) == 2 {
 		v.leave()
 	}
-	return v.Context.Deadline()
+	return v.Context.Err()
 }
 
 func TestI15_WhoLeavesOnceThePasswordWasVerifiedHasFailed(t *testing.T) {
@@ -389,6 +390,7 @@ func TestI15_WhoLeavesOnceThePasswordWasVerifiedHasFailed(t *testing.T) {
 		for range 5 {
 			ctx, leave := context.WithCancel(from(t, "192.0.2.1", idp.SessionToken{}))
 			visitor := &hurried{Context: ctx, leave: leave}
+			visitor.waits.Store(-1000) // the store asks, too, before the gate
 			h.store = &arming{s, visitor, h.clock}
 			h.reopen(t)
 			if _, err := h.LogIn(visitor, &idp.Interaction{}, idp.LogIn{Identifier: "alice", Password: "wrong password"}); err == nil || ctx.Err() == nil {
@@ -440,12 +442,12 @@ type leaver struct {
 	leave func()
 }
 
-func (l *leaver) ReserveSlots(ctx context.Context, slots []guard.Slot) (int, error) {
-	full, err := l.Store.ReserveSlots(ctx, slots)
+func (l *leaver) ReserveCounters(ctx context.Context, c []guard.Counter, now time.Time) ([]guard.Outcome, error) {
+	outcomes, err := l.Store.ReserveCounters(ctx, c, now)
 	if l.leave != nil {
 		l.leave()
 	}
-	return full, err
+	return outcomes, err
 }
 
 func TestI16_OneWhoLeavesTheHashQueueHasNotFailed(t *testing.T) {
@@ -489,4 +491,6 @@ func TestALoginThatCannotCountOrRecordIsRefused(t *testing.T) {
 // broken is a store that counts nothing.
 type broken struct{ idp.Store }
 
-func (broken) ReserveSlots(context.Context, []guard.Slot) (int, error) { return 0, errAway }
+func (broken) ReserveCounters(context.Context, []guard.Counter, time.Time) ([]guard.Outcome, error) {
+	return nil, errAway
+}

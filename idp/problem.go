@@ -10,6 +10,7 @@ type Problem struct {
 	Reference string // the request's ID
 	Facts     []Fact // for developers: what was sent
 	Hint      string // key of the text that says what differs, "" for none
+	Scope     string // of 429: whom the limit counts, a guard.Scope, "" where nobody knows
 	Back      string // an address of ours that leads on, "" for none
 }
 

@@ -5,10 +5,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/config"
 	"postern/idp/guard"
+	"postern/idp/place"
 	"postern/idp/secret"
 )
 
@@ -18,6 +22,16 @@ type Options struct {
 	Log *slog.Logger     // slog.Default
 	// Wait lets d pass, or less where ctx ends: a timer. Tests that turn the clock replace it.
 	Wait func(ctx context.Context, d time.Duration)
+	// Gate counts in place of the database (lockout.handler): nil for the database.
+	Gate guard.Store
+	// Security is told each event once it is committed, and each refusal of the gate; nil for Log.
+	Security *slog.Logger
+	// Mailer sends mails; nil for none, and then none is enqueued.
+	Mailer Mailer
+	// Places tells where addresses are; nil for nobody.
+	Places *place.Atlas
+	// Metrics takes the provider's metrics; nil for none.
+	Metrics prometheus.Registerer
 }
 
 // A Provider is the identity provider: every deed is one of its methods. Its methods may be
@@ -27,6 +41,7 @@ type Provider struct {
 	cfg    *config.Config
 	ring   *secret.Keyring
 	tokens *Tokens
+	places *place.Atlas
 	guard  *guard.Guard
 	hasher *secret.Hasher
 	cache  cache
@@ -34,6 +49,17 @@ type Provider struct {
 	log    *slog.Logger
 	clock  func() time.Time
 	wait   func(context.Context, time.Duration)
+
+	gate     guard.Store // what guard counts in, for counters of p's own
+	exempt   exemption
+	alarm    *alarm
+	discreet bool      // whether no lock may be told, where the settings leave that open
+	failures durations // how long it took to answer wrong passwords
+	metrics  *metrics
+	mailer   Mailer
+
+	security    *slog.Logger
+	headerNoted atomic.Int64 // when an ignored header was recorded last, in seconds
 }
 
 // New returns a provider over store. It checks that ring fits the database (I-10), makes signing
@@ -54,8 +80,15 @@ func New(ctx context.Context, store Store, cfg *config.Config, ring *secret.Keyr
 	if p.wait == nil {
 		p.wait = waitFor
 	}
+	if p.security = o.Security; p.security == nil {
+		p.security = p.log
+	}
+	p.store, p.mailer, p.places = watched(store, p.security), o.Mailer, o.Places
 	var err error
-	if p.guard, err = newGuard(store, cfg, ring, p.clock); err != nil {
+	if p.metrics, err = newMetrics(p.hasher, o.Metrics); err != nil {
+		return nil, err
+	}
+	if err := p.furnishGate(o.Gate); err != nil {
 		return nil, err
 	}
 	if err := p.furnish(ctx); err != nil {
@@ -65,35 +98,6 @@ func New(ctx context.Context, store Store, cfg *config.Config, ring *secret.Keyr
 		return nil, fmt.Errorf("load clients and signing keys: %w", err)
 	}
 	return p, nil
-}
-
-// The actions that have limits.
-const (
-	actionLogin       = guard.Action("login")
-	actionLoginFailed = guard.Action("login_failed")
-	actionClientAuth  = guard.Action("token_endpoint_auth_failed")
-)
-
-func newGuard(store guard.Store, cfg *config.Config, ring *secret.Keyring, clock func() time.Time) (*guard.Guard, error) {
-	s := guard.Settings{Exempt: cfg.RateLimits.ExemptCIDRs, Key: ring.Subkeys(secret.ForLimit)[0], Now: clock}
-	if cfg.RateLimits.Off {
-		return guard.New(store, s), nil
-	}
-	s.Limits = map[guard.Action][]guard.Limit{
-		actionLongRequest: {{Amount: 20, Period: time.Minute, Scope: guard.ByAddress}}, // no setting: no browser needs more
-	}
-	for action, text := range map[guard.Action]string{
-		actionLogin:       cfg.RateLimits.Login,
-		actionLoginFailed: cfg.RateLimits.LoginFailed,
-		actionClientAuth:  cfg.RateLimits.TokenEndpointAuthFailed,
-	} {
-		limits, err := guard.ParseLimits(text)
-		if err != nil {
-			return nil, fmt.Errorf("rate_limits.%s: %q %w", action, text, err)
-		}
-		s.Limits[action] = limits
-	}
-	return guard.New(store, s), nil
 }
 
 // Now is the provider's clock: UTC, cut to the microsecond as the store keeps it.
@@ -122,8 +126,8 @@ const (
 	countEvery   = 10 * time.Minute
 )
 
-// Run keeps the caches fresh (I-13), sweeps dead rows and moves signing keys along their lives,
-// until ctx ends. It returns nil then.
+// Run keeps the caches fresh (I-13), sweeps dead rows, moves signing keys along their lives, does
+// jobs and prunes records, until ctx ends. It returns nil then.
 func (p *Provider) Run(ctx context.Context) error {
 	// One goroutine a chore, so that a long sweep delays no poll.
 	done := make(chan struct{})
@@ -136,6 +140,9 @@ func (p *Provider) Run(ctx context.Context) error {
 		{sweepEvery, "sweep dead rows", p.sweep},
 		{promoteEvery, "move signing keys along", p.moveKeys},
 		{countEvery, "count password schemes", p.countSchemes},
+		{countEvery, "time a hash", p.timeHash},
+		{jobsEvery, "do jobs", p.doJobs},
+		{pruneEvery, "prune records", p.pruneOld},
 	}
 	for _, c := range chores {
 		go func() {

@@ -246,7 +246,7 @@ func (p *Provider) skip(ctx context.Context, g *Grant, next Grant) (done bool, e
 func (p *Provider) noteUnknown(ctx context.Context, g *Grant, shown int64) error {
 	p.log.WarnContext(ctx, "a refresh token is newer than its grant: was the database restored?",
 		"grant", g.ID, "shown", shown, "head", g.RefreshGen)
-	return stored("record an unknown refresh token", p.recordFailure(ctx, eventRefreshUnknown(g, shown)))
+	return stored("record an unknown refresh token", p.recordFailure(ctx, eventRefreshUnknown(g, shown), Attempt{}, nil))
 }
 
 // Sender is 64 bits of a MAC over who shows a refresh token (I-4): the confidential client, the

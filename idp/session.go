@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"slices"
 	"time"
 )
@@ -41,7 +42,8 @@ type Session struct {
 	Methods        Methods
 	Address        string
 	UserAgent      string
-	Remembered     bool // whether the cookie outlives the browser
+	Remembered     bool   // whether the cookie outlives the browser
+	ClientID       string // the relying party that somebody signed in for, "" for none
 	CreatedAt      time.Time
 	LastSeenAt     time.Time // at most a minute behind
 	IdleAt         time.Time // when it ends for want of use
@@ -100,13 +102,18 @@ type SessionStore interface {
 	// TouchSession writes LastSeenAt, IdleAt and DeadAt of s, where its authentication is still the
 	// same and nobody saw it later.
 	TouchSession(ctx context.Context, s Session) error
-	// Sessions lists the sessions that have not ended, newest first, at most limit: those of a
-	// user, or everybody's where userID is zero. Those after the ID `before` are older than it;
-	// zero starts at the newest.
-	Sessions(ctx context.Context, userID, before ID, limit int) ([]Session, error)
-	// EndSession ends one session and tells whether it was not ended before.
+	// Sessions lists the sessions that have not ended by now, newest first, at most limit: those
+	// of a user, or everybody's where userID is zero. Those after the ID `before` are older than
+	// it; zero starts at the newest.
+	Sessions(ctx context.Context, userID, before ID, now time.Time, limit int) ([]Session, error)
+	// EndSession ends one session, unless it ended or ran out before, and tells whether it did.
 	EndSession(ctx context.Context, id ID, why string, now time.Time) (bool, error)
-	// EndSessions ends a user's sessions but `except` (zero for none) and returns their IDs.
+	// PruneSessions deletes sessions that ended or died before t, at most a batch, and tells how many.
+	PruneSessions(ctx context.Context, t time.Time) (int, error)
+	// Accesses lists sessions, ended and dead ones too, newest first, those before the ID `before`.
+	Accesses(ctx context.Context, f AccessFilter, before ID, limit int) ([]Session, error)
+	// EndSessions ends a user's sessions but `except` (zero for none) and those that ended or ran
+	// out before, and returns their IDs.
 	EndSessions(ctx context.Context, userID, except ID, why string, now time.Time) ([]ID, error)
 }
 
@@ -163,6 +170,9 @@ func (p *Provider) touched(s *Session, now time.Time) {
 		s.IdleAt = idle
 	}
 	s.DeadAt = s.IdleAt
+	if p.cfg.Audit.Logins {
+		s.DeadAt = s.IdleAt.Add(p.cfg.Audit.Retention) // the access log
+	}
 }
 
 // renewSecret gives s a new secret and returns the token that carries it.
@@ -242,18 +252,18 @@ func (p *Provider) endSession(ctx context.Context, s Session, why string, e Even
 // Sessions lists sessions that are not ended, newest first: a user's, or everybody's where userID
 // is zero.
 func (p *Provider) Sessions(ctx context.Context, userID, before ID, limit int) ([]Session, error) {
-	list, err := p.store.Sessions(ctx, userID, before, bounded(limit))
+	list, err := p.store.Sessions(ctx, userID, before, p.Now(), bounded(limit))
 	return list, stored("list sessions", err)
 }
 
-// EndSession ends a session for an operator; ErrNotFound where there is none that is not ended.
+// EndSession ends a session for an operator; ErrNotFound where there is none that has not ended.
 func (p *Provider) EndSession(ctx context.Context, id ID) error {
 	err := p.store.Tx(ctx, func(ctx context.Context) error {
 		v, err := p.store.Visit(ctx, id, "")
 		if err != nil {
 			return err
 		}
-		if v.Session.EndedAt != nil {
+		if v.Session.EndedAt != nil || !p.Now().Before(v.Session.end()) {
 			return ErrNotFound
 		}
 		return p.endSession(ctx, v.Session, "admin", eventSessionEnded(id, v.User.ID, "admin"))
@@ -281,4 +291,65 @@ func (p *Provider) EndSessions(ctx context.Context, userID ID) (int, error) {
 		return p.record(ctx, eventSessionsEnded(userID, len(ended)))
 	})
 	return len(ended), stored("end sessions", err)
+}
+
+// An AccessFilter says which sessions; empty fields say nothing.
+type AccessFilter struct {
+	UserID  ID
+	Address string
+	Since   time.Time
+}
+
+// An Access is one line of the access log: who signed in, from where, and how it ended. It is the
+// row of a session, which is kept for audit.retention after its end.
+type Access struct {
+	ID          ID         `json:"-"` // the session's, by which lists go on
+	At          time.Time  `json:"at"`
+	UserID      ID         `json:"user"`
+	Address     string     `json:"address,omitempty"`
+	UserAgent   string     `json:"user_agent,omitempty"`
+	Methods     []string   `json:"methods"`
+	ClientID    string     `json:"client,omitempty"`
+	SessionHash string     `json:"session"` // SHA-256 of the session's ID, base64url
+	EndedAt     *time.Time `json:"ended_at,omitempty"`
+	EndedWhy    string     `json:"ended_why,omitempty"` // sign_out, admin, expired, password_change …
+}
+
+// Accesses lists the access log, newest first, those before the ID `before` of a session. It is
+// empty where the settings keep none (audit.logins).
+func (p *Provider) Accesses(ctx context.Context, f AccessFilter, before ID, limit int) ([]Access, error) {
+	if !p.cfg.Audit.Logins {
+		return nil, nil
+	}
+	list, err := p.store.Accesses(ctx, f, before, bounded(limit))
+	if err != nil {
+		return nil, stored("list the access log", err)
+	}
+	log := make([]Access, 0, len(list))
+	for i := range list {
+		log = append(log, list[i].access(p.Now()))
+	}
+	return log, nil
+}
+
+// access is the line of the access log. A session that nobody ended ends by itself.
+func (s *Session) access(now time.Time) Access {
+	sum := sha256.Sum256(s.ID[:])
+	a := Access{
+		ID: s.ID, At: s.CreatedAt, UserID: s.UserID, Address: s.Address, UserAgent: s.UserAgent, Methods: s.AMR(),
+		ClientID: s.ClientID, SessionHash: base64.RawURLEncoding.EncodeToString(sum[:]),
+		EndedAt: s.EndedAt, EndedWhy: s.EndedWhy,
+	}
+	if end := s.end(); a.EndedAt == nil && !now.Before(end) {
+		a.EndedAt, a.EndedWhy = &end, "expired"
+	}
+	return a
+}
+
+// end is when s ends by itself.
+func (s *Session) end() time.Time {
+	if s.EndsAt.Before(s.IdleAt) {
+		return s.EndsAt
+	}
+	return s.IdleAt
 }

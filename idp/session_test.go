@@ -1,8 +1,12 @@
 package idp_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +153,10 @@ func TestAnOperatorListsAndEndsSessions(t *testing.T) {
 		if err := h.EndSession(t.Context(), three.Session.ID); err != nil || h.alive(t, three.Token) {
 			t.Errorf("end one: %v", err)
 		}
-		for _, id := range []idp.ID{three.Session.ID, idp.NewID(noon)} {
+		former := h.logIn(t, "bob", idp.SessionToken{})
+		h.clock.turn(h.cfg.Sessions.IdleTimeout)
+		one, two = h.logIn(t, "alice", idp.SessionToken{}), h.logIn(t, "alice", idp.SessionToken{})
+		for _, id := range []idp.ID{three.Session.ID, former.Session.ID, idp.NewID(noon)} {
 			if err := h.EndSession(t.Context(), id); !errors.Is(err, idp.ErrNotFound) {
 				t.Errorf("end one that is not there: got %v, want ErrNotFound", err)
 			}
@@ -214,6 +221,7 @@ func TestChangingThePasswordNeedsTheCurrentOne(t *testing.T) {
 			return err
 		}
 		wantError(t, change(alicePassword, "short"), idp.Invalid, "password_too_short", "new_password")
+		h.clock.turn(time.Minute)
 		for range 5 {
 			wantError(t, change("wrong password", "another password"), idp.Denied, "invalid_credentials", "password")
 		}
@@ -226,7 +234,7 @@ func TestChangingThePasswordNeedsTheCurrentOne(t *testing.T) {
 	})
 }
 
-func TestChangesOfAPasswordAreLimitedByAddressWhateverComesOfThem(t *testing.T) {
+func TestS0_08_ChangesOfAPasswordAreLimitedByUserWhateverComesOfThem(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")
 		here := h.logIn(t, "alice", idp.SessionToken{})
@@ -234,15 +242,17 @@ func TestChangesOfAPasswordAreLimitedByAddressWhateverComesOfThem(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		change := func(current string) error { // each one costs a hash
-			_, err := h.ChangePassword(from(t, "203.0.113.7", here.Token), v, current, "short")
+		change := func(address string) error { // each one costs a hash
+			_, err := h.ChangePassword(from(t, address, here.Token), v, alicePassword, "short")
 			return err
 		}
-		for range 3 {
-			wantError(t, change(alicePassword), idp.Invalid, "password_too_short", "new_password")
+		for i := range 5 {
+			wantError(t, change(fmt.Sprint("192.0.2.", i)), idp.Invalid, "password_too_short", "new_password")
 		}
-		wantError(t, change(alicePassword), idp.Throttled, "throttled", "")
-	}, func(c *config.Config) { c.RateLimits.Login = "3/m/ip" })
+		wantError(t, change("203.0.113.7"), idp.Throttled, "throttled", "") // from another session, too
+		h.clock.turn(time.Minute)
+		wantError(t, change("203.0.113.7"), idp.Invalid, "password_too_short", "new_password")
+	})
 }
 
 func TestI2_AStaleVisitChangesNoPassword(t *testing.T) {
@@ -275,4 +285,96 @@ func TestDeadSessionsAreSwept(t *testing.T) {
 			t.Errorf("got %d sessions and %v, want the live one", len(list), err)
 		}
 	})
+}
+
+func (h *house) accesses(t testing.TB, f idp.AccessFilter) []idp.Access {
+	t.Helper()
+	list, err := h.Accesses(t.Context(), f, idp.ID{}, 1000)
+	if err != nil {
+		t.Fatalf("list the access log: %v", err)
+	}
+	return list
+}
+
+func TestS4_53_TheAccessLogTellsWhoSignedInAndHowItEnded(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		u := h.addUser(t, "alice")
+		in := func() idp.SignedIn {
+			h.clock.turn(time.Second)
+			s, err := h.LogIn(from(t, "192.0.2.1", idp.SessionToken{}), &idp.Interaction{Request: idp.Request{ClientID: "shop"}},
+				idp.LogIn{Identifier: "alice", Password: alicePassword})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		signedOut, byAdmin, byPassword, present := in(), in(), in(), in()
+		v, err := h.Visit(t.Context(), signedOut.Token, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.SignOut(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.EndSession(t.Context(), byAdmin.Session.ID); err != nil {
+			t.Fatal(err)
+		}
+		if v, err = h.Visit(t.Context(), present.Token, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.ChangePassword(from(t, "192.0.2.1", present.Token), v, alicePassword, "another long password"); err != nil {
+			t.Fatal(err)
+		}
+		want := map[idp.ID]string{signedOut.Session.ID: "sign_out", byAdmin.Session.ID: "admin", byPassword.Session.ID: "password_change", present.Session.ID: ""}
+		list := h.accesses(t, idp.AccessFilter{UserID: u.ID})
+		if len(list) != len(want) {
+			t.Fatalf("got %d lines, want %d", len(list), len(want))
+		}
+		for _, a := range list {
+			sum := sha256.Sum256(a.ID[:])
+			if a.EndedWhy != want[a.ID] || (a.EndedAt == nil) != (want[a.ID] == "") || a.UserID != u.ID || a.Address != "192.0.2.1" ||
+				a.UserAgent != "Browser/1.0" || a.ClientID != "shop" || !slices.Equal(a.Methods, []string{"pwd"}) ||
+				a.SessionHash != base64.RawURLEncoding.EncodeToString(sum[:]) {
+				t.Errorf("got %+v, want the end %q", a, want[a.ID])
+			}
+		}
+		h.clock.turn(9 * time.Hour)
+		last := h.accesses(t, idp.AccessFilter{})[0]
+		if ended := present.Session.IdleAt; last.EndedWhy != "expired" || last.EndedAt == nil || last.EndedAt.Before(ended) {
+			t.Errorf("the last one ended %v for %q, want expired", last.EndedAt, last.EndedWhy)
+		}
+		if next, err := h.Accesses(t.Context(), idp.AccessFilter{}, last.ID, 2); err != nil || len(next) != 2 || next[0].ID != byPassword.Session.ID {
+			t.Errorf("after the newest: got %+v and %v, want the next two", next, err)
+		}
+		if list, err := h.Sessions(t.Context(), u.ID, idp.ID{}, 10); err != nil || len(list) != 0 {
+			t.Errorf("%d sessions are live, %v, want none", len(list), err)
+		}
+	})
+}
+
+func TestS4_33_WithoutLoginsInTheAuditNothingIsKeptOfThem(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		h.addUser(t, "alice")
+		token := h.logIn(t, "alice", idp.SessionToken{}).Token
+		v, err := h.Visit(t.Context(), token, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.SignOut(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+		if list := h.accesses(t, idp.AccessFilter{}); len(list) != 0 {
+			t.Errorf("the access log has %+v", list)
+		}
+		if got := h.kinds(t); got != "user.added" {
+			t.Errorf("the events are %q, want none of logins", got)
+		}
+		h.clock.turn(9 * time.Hour)
+		if _, err := h.store.Sweep(t.Context(), h.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.store.Visit(t.Context(), token.ID, ""); !errors.Is(err, idp.ErrNotFound) {
+			t.Errorf("the row is there still: %v", err)
+		}
+	}, func(cfg *config.Config) { cfg.Audit.Logins = false })
 }

@@ -23,6 +23,10 @@ type Store interface {
 	PushedStore
 	KeyStore
 	EventStore
+	DeviceStore
+	AttemptStore
+	BlockStore
+	JobStore
 	guard.Store
 
 	// Tx runs fn in a transaction, which fn's context carries. A Tx inside a Tx joins it, and an

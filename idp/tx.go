@@ -172,10 +172,8 @@ func appendInteraction(b []byte, in *Interaction, browser [32]byte) ([]byte, err
 	return deflateForm(b, in.Form.Encode())
 }
 
-// actionLongRequest is limited by address: each one is a row that a stranger makes us keep.
-const actionLongRequest = guard.Action("long_request")
-
-// pushForm keeps the form of in as a row, which in names from then on.
+// pushForm keeps the form of in as a row, which in names from then on. How many come from one
+// address is limited, since each is a row that a stranger makes us keep.
 func (p *Provider) pushForm(ctx context.Context, in *Interaction) error {
 	form := in.Form.Encode()
 	if in.Request.ClientID == "" || len(form) > maxForm {
@@ -184,8 +182,8 @@ func (p *Provider) pushForm(ctx context.Context, in *Interaction) error {
 	if _, err := p.Client(ctx, in.Request.ClientID); err != nil {
 		return err
 	}
-	if _, err := p.guard.Reserve(ctx, guard.Request{Attempt: actionLongRequest, Address: VisitorFrom(ctx).Address}); err != nil {
-		return gated("limit long requests", err)
+	if _, err := p.guard.Spend(ctx, guard.Request{Attempt: actionLongRequest, Address: VisitorFrom(ctx).Address}); err != nil {
+		return p.refused(ctx, "keep a long request", err)
 	}
 	now := p.Now()
 	row := Pushed{

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/config"
 	"postern/idp"
 	"postern/idp/secret"
 	"postern/storage"
@@ -19,9 +20,9 @@ import (
 )
 
 // small opens a provider on SQLite, for what asks the database for little or nothing.
-func small(t testing.TB) *house {
+func small(t testing.TB, change ...func(*config.Config)) *house {
 	t.Helper()
-	return open(t, storagetest.Open(t, storagetest.SQLite(t), storage.Options{}))
+	return open(t, storagetest.Open(t, storagetest.SQLite(t), storage.Options{}), change...)
 }
 
 // browser is the context of a request from a browser with that cookie; 0 has none.

@@ -88,6 +88,8 @@ type UserStore interface {
 	// ChangeUser writes every field of u but ID and CreatedAt, where the stored epoch is `epoch`.
 	// It returns ErrConflict where it is another by now, or where a name is taken.
 	ChangeUser(ctx context.Context, u User, epoch int64) error
+	// Admins lists the active users who are administrators, at most a hundred.
+	Admins(ctx context.Context) ([]User, error)
 	// DeleteUser removes the user with everything that is theirs.
 	DeleteUser(ctx context.Context, id ID) error
 }

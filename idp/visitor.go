@@ -3,6 +3,8 @@ package idp
 import (
 	"context"
 	"net/netip"
+
+	"postern/idp/guard"
 )
 
 // A Visitor is who sends a request, as far as its wire tells. The middleware of the HTTP server
@@ -18,6 +20,13 @@ type Visitor struct {
 	Browser [32]byte
 	Session SessionToken // of __Host-postern_session, zero for none
 	Pending SessionToken // of __Host-postern_login, zero for none
+	// Device is SHA-256 of the cookie __Host-postern_device, by which a browser is known in which
+	// somebody signed in before (I-20); zero for none.
+	Device [32]byte
+	Path   string // of the request
+	// Parameters are those that were sent, with everything sensitive masked, at most 1024 bytes:
+	// name=value&… for the record of a failed attempt. "" where no form was read.
+	Parameters string
 }
 
 type visitorKey struct{}
@@ -35,4 +44,11 @@ func VisitorFrom(ctx context.Context) *Visitor {
 		return v
 	}
 	return nobody
+}
+
+// MaskParameters is the text of a form for Visitor.Parameters: name=value&…, at most 1024 bytes.
+// Passwords, codes and tokens are masked, and so are those that sensitive names
+// (lockout.sensitive_parameters).
+func MaskParameters(form map[string][]string, sensitive []string) string {
+	return guard.MaskParameters(form, sensitive, maxAttemptParameters)
 }

@@ -40,7 +40,7 @@ func (ui *UI) showPassword(w http.ResponseWriter, t *turn, status int, p *passwo
 
 // SubmitPassword changes the password of the one who is signed in.
 func (ui *UI) SubmitPassword(w http.ResponseWriter, r *http.Request) {
-	form, ok := ui.readForm(w, r, "password", "new_password")
+	r, form, ok := ui.readForm(w, r, "password", "new_password")
 	if !ok {
 		return
 	}
@@ -78,8 +78,8 @@ func (ui *UI) changePassword(w http.ResponseWriter, t *turn, p *passwordPage, cu
 	case e.Kind == idp.Stale:
 		// The session or the user changed at the same moment: the page tells what is left.
 		seeOther(w, t.r.URL.Path)
-	case e.Kind == idp.Internal:
-		ui.showFailure(w, t.r, err)
+	case e.Kind == idp.Internal, e.Kind == idp.Locked, e.Kind == idp.Blocked:
+		ui.turnAway(w, t.r, p.frame, err)
 	default:
 		ui.showPassword(w, t, ui.explain(w, t.r, p.frame, e), p)
 	}

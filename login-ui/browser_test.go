@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+	pages "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -196,5 +197,51 @@ func TestElementsHelpWithTheSignInForm(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
+
+func TestS0_15_CountdownSaysWhenAndHoldsTheButtonBackUntilThen(t *testing.T) {
+	list := renderings(t)
+	ctx, server := browser(t), serveSamples(t, list)
+	turn := chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := pages.AddScriptToEvaluateOnNewDocument(
+			"var seconds = 0, tick; Date.now = () => seconds * 1000; setInterval = (f) => { tick = f; };").Do(ctx)
+		return err
+	})
+	at := func(seconds string, said *string) chromedp.Action {
+		return chromedp.Evaluate(`seconds = `+seconds+`; tick(); (() => {
+		  const button = document.querySelector("[data-after-wait]");
+		  button.closest("form")?.addEventListener("submit", (e) => e.preventDefault());
+		  const click = new MouseEvent("click", { bubbles: true, cancelable: true });
+		  button.addEventListener("click", (e) => { window.held = e.defaultPrevented; e.preventDefault(); }, { once: true });
+		  button.dispatchEvent(click);
+		  return [document.querySelector("[role=timer]").textContent.replace("\u202f", " "), document.querySelector("[role=status]").textContent, window.held].join("|");
+		})()`, said)
+	}
+	for _, name := range []string{"login-throttled", "lockout-of-minutes"} {
+		got := make([]string, 6)
+		err := chromedp.Run(ctx, turn, emulation.SetTimezoneOverride("Europe/Berlin"), chromedp.Navigate(server.URL+"/en/"+name), chromedp.WaitVisible("[role=timer]", chromedp.ByQuery),
+			at("0", &got[0]), at("139.2", &got[1]), at("140", &got[2]), at("189.5", &got[3]), at("191", &got[4]), at("250", &got[5]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"Try again at 3:05:09 PM (in 3\u00a0min 20\u00a0s).||true",
+			"Try again at 3:05:09 PM (in 1\u00a0min 1\u00a0s).||true",
+			"Try again at 3:05:09 PM (in 1\u00a0min 0\u00a0s).|One minute left.|true",
+			"Try again at 3:05:09 PM (in 11\u00a0s).|One minute left.|true",
+			"Try again at 3:05:09 PM (in 9\u00a0s).|10 seconds left.|true",
+			"You can try again now.|You can try again now.|false",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s:\n got %q\nwant %q", name, got, want)
+		}
+	}
+	var held, free string
+	err := chromedp.Run(ctx, chromedp.Navigate(server.URL+"/en/login-throttled"), chromedp.WaitVisible("[role=timer]", chromedp.ByQuery),
+		chromedp.Evaluate(`document.querySelector("#sign-in").getAttribute("aria-disabled") + document.querySelector("#username").value`, &held),
+		chromedp.Evaluate(`document.querySelector("#username").dispatchEvent(new Event("input", { bubbles: true })); "" + document.querySelector("#sign-in").getAttribute("aria-disabled")`, &free))
+	if err != nil || held != "truebob" || free != "null" {
+		t.Errorf("%v: %s, and with another name %s", err, held, free)
 	}
 }

@@ -60,7 +60,7 @@ func (ui *UI) showConsent(w http.ResponseWriter, t *turn, status int, notice *me
 
 // SubmitConsent records what the End-User decided.
 func (ui *UI) SubmitConsent(w http.ResponseWriter, r *http.Request) {
-	form, ok := ui.readForm(w, r, "decision")
+	r, form, ok := ui.readForm(w, r, "decision")
 	if !ok {
 		return
 	}
@@ -75,12 +75,16 @@ func (ui *UI) SubmitConsent(w http.ResponseWriter, r *http.Request) {
 	case !t.holds():
 		ui.showConsent(w, t, http.StatusBadRequest, t.outdated())
 	case decision == "deny":
+		if err := ui.provider.SpendConsent(r.Context(), t.visit.User); err != nil {
+			ui.ShowFailure(w, r, err)
+			return
+		}
 		t.deny(w)
 	case decision != "allow":
 		ui.showConsent(w, t, http.StatusBadRequest, &message{Code: "decision_missing", Text: t.frame().T("notice.decision_missing")})
 	default:
 		if err := ui.provider.GiveConsent(r.Context(), t.in, t.visit); err != nil {
-			ui.showFailure(w, r, err)
+			ui.ShowFailure(w, r, err)
 			return
 		}
 		t.done(w)

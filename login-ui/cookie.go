@@ -17,10 +17,15 @@ const (
 	sessionCookie = "__Host-postern_session"
 	browserCookie = "__Host-postern_browser"
 	noticeCookie  = "__Host-postern_notice"
+	deviceCookie  = "__Host-postern_device"
 )
 
 // noticeLife is how long the notice of what was done waits for the page that shows it.
 const noticeLife = time.Minute
+
+// deviceLife is how long a browser stays known without a sign-in: no browser keeps a cookie for
+// longer (RFC 6265bis §5.5).
+const deviceLife = 400 * 24 * time.Hour
 
 // sessionTokenSize is the length of a session's cookie before it is signed: id ‖ secret.
 const sessionTokenSize = len(idp.ID{}) + 32
@@ -114,6 +119,27 @@ func (j *jar) renewBrowser(w http.ResponseWriter) [32]byte {
 	rand.Read(value)
 	j.write(w, browserCookie, value, 0)
 	return sha256.Sum256(value)
+}
+
+// device is SHA-256 of the cookie by which this browser is known (I-20), zero for none.
+func (j *jar) device(r *http.Request) [32]byte {
+	value := j.read(r, deviceCookie)
+	if len(value) != 32 {
+		return [32]byte{}
+	}
+	return sha256.Sum256(value)
+}
+
+// keepDevice sets the cookie by which the browser is known from now on. Where there is no new one
+// it prolongs the one that came.
+func (j *jar) keepDevice(w http.ResponseWriter, r *http.Request, secret *[32]byte) {
+	value := j.read(r, deviceCookie)
+	if secret != nil {
+		value = secret[:]
+	}
+	if len(value) == 32 {
+		j.write(w, deviceCookie, value, deviceLife)
+	}
 }
 
 // keepNotice remembers the code of what was done until the next page shows it.

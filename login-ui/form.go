@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,16 +19,19 @@ const maxFormBytes = 64 << 10
 // it is too long.
 const maxFieldBytes = 4 << 10
 
-// readForm reads the fields of a form. Where it cannot be read, or comes without the cookie that
-// every page of ours gave its browser, it has answered with a page and returns false.
-func (ui *UI) readForm(w http.ResponseWriter, r *http.Request, fields ...string) (url.Values, bool) {
+// readForm reads the fields of a form, and returns r with a visitor who sent them. Where the form
+// cannot be read, or comes without the cookie that every page of ours gave its browser, it has
+// answered with a page and returns false.
+func (ui *UI) readForm(w http.ResponseWriter, r *http.Request, fields ...string) (*http.Request, url.Values, bool) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
 	code := formDefect(r, fields)
 	if code == "" && idp.VisitorFrom(r.Context()).Browser == [32]byte{} {
 		code = "cookies_blocked"
 	}
 	if code == "" {
-		return r.PostForm, true
+		v := *idp.VisitorFrom(r.Context())
+		v.Parameters = ui.masked(r.PostForm)
+		return r.WithContext(idp.WithVisitor(r.Context(), &v)), r.PostForm, true
 	}
 	status := http.StatusBadRequest
 	if code == "body_too_large" {
@@ -36,7 +40,7 @@ func (ui *UI) readForm(w http.ResponseWriter, r *http.Request, fields ...string)
 	ui.refuse(w, r, idp.Problem{
 		Status: status, Code: code, Reference: idp.VisitorFrom(r.Context()).RequestID, Back: r.URL.RequestURI(),
 	})
-	return nil, false
+	return r, nil, false
 }
 
 // formDefect is the code of what is wrong with the form of r as such, "" for nothing.
@@ -65,4 +69,22 @@ func formDefect(r *http.Request, fields []string) string {
 		}
 	}
 	return ""
+}
+
+// masked is the form for the record of a failed attempt. What the settings call the fields of the
+// sign-in form is as sensitive as what they are.
+func (ui *UI) masked(form url.Values) string {
+	sensitive := append(slices.Clone(ui.cfg.Lockout.SensitiveParameters), ui.cfg.Login.PasswordField)
+	if slices.Contains(sensitive, "username") {
+		sensitive = append(sensitive, ui.cfg.Login.UsernameField)
+	}
+	return idp.MaskParameters(form, sensitive)
+}
+
+// clip cuts text to at most size bytes of valid UTF-8.
+func clip(text string, size int) string {
+	if len(text) > size {
+		text = text[:size]
+	}
+	return strings.ToValidUTF8(text, "")
 }

@@ -92,6 +92,7 @@ func (h *house) route() {
 		"GET /login/continue": h.ui.ShowContinue, "POST /login/continue": h.ui.SubmitContinue,
 		"GET /consent": h.ui.ShowConsent, "POST /consent": h.ui.SubmitConsent,
 		"GET /logout": h.ui.ShowLogOut, "POST /logout": h.ui.SubmitLogOut,
+		"GET /admin/": h.ui.ShowHoneypot, "POST /admin/": h.ui.SubmitHoneypot, "GET /admin": h.ui.ShowHoneypot,
 		"GET /account": h.ui.ShowAccount, "GET /account/password": h.ui.ShowPassword, "POST /account/password": h.ui.SubmitPassword,
 	} {
 		h.mux.HandleFunc(pattern, handler)
@@ -102,20 +103,23 @@ func (h *house) route() {
 type tab struct {
 	h       *house
 	cookies map[string]string
+	address string
+	header  http.Header // of every request
 }
 
-func (h *house) browser() *tab { return &tab{h, map[string]string{}} }
+func (h *house) browser() *tab { return &tab{h, map[string]string{}, "192.0.2.7", http.Header{}} }
 
 // send sends a request with the browser's cookies and keeps those that come back. A nil form is a
 // GET.
 func (b *tab) send(method, target string, body io.Reader, contentType string) *httptest.ResponseRecorder {
 	b.h.t.Helper()
 	r := httptest.NewRequest(method, target, body)
+	r.Header = b.header.Clone()
 	r.Header.Set("Content-Type", contentType)
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
-	v := &idp.Visitor{Address: netip.MustParseAddr("192.0.2.7"), UserAgent: "test", RequestID: "7Q2M-K4TD"}
+	v := &idp.Visitor{Address: netip.MustParseAddr(b.address), UserAgent: "test", RequestID: "7Q2M-K4TD", Path: r.URL.Path[:min(len(r.URL.Path), 255)]}
 	w := httptest.NewRecorder()
 	b.h.ui.Visitor(b.h.mux).ServeHTTP(w, r.WithContext(idp.WithVisitor(r.Context(), v)))
 	if w.Code == http.StatusInternalServerError {

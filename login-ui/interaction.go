@@ -50,14 +50,14 @@ func (ui *UI) turn(w http.ResponseWriter, r *http.Request, in *idp.Interaction, 
 			return nil
 		}
 		if err != nil {
-			ui.showFailure(w, r, err)
+			ui.ShowFailure(w, r, err)
 			return nil
 		}
 		t.client = client
 	}
 	visit, err := ui.visit(r, in.Request.ClientID)
 	if err != nil {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return nil
 	}
 	t.visit = visit
@@ -111,7 +111,7 @@ func (t *turn) seal(w http.ResponseWriter) string {
 	t.in.Show(t.step, t.visit, t.shown())
 	tx, err := t.ui.provider.Seal(t.r.Context(), t.in)
 	if err != nil {
-		t.ui.showFailure(w, t.r, err)
+		t.ui.ShowFailure(w, t.r, err)
 		return ""
 	}
 	return tx
@@ -135,7 +135,7 @@ func (t *turn) deny(w http.ResponseWriter) {
 func (ui *UI) dispatch(w http.ResponseWriter, r *http.Request, in *idp.Interaction) {
 	tx, err := ui.provider.Seal(r.Context(), in)
 	if err != nil {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return
 	}
 	seeOther(w, dispatcher+"?tx="+url.QueryEscape(tx))
@@ -161,7 +161,7 @@ func (t *turn) frame() *frame {
 // the dispatcher starts the relying party's request anew.
 func (ui *UI) showStale(w http.ResponseWriter, r *http.Request, in *idp.Interaction, err error) {
 	if idp.KindOf(err) != idp.Stale {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return
 	}
 	p := idp.Problem{Status: http.StatusBadRequest, Code: idp.CodeOf(err)}

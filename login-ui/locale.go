@@ -135,14 +135,18 @@ func (l *locale) text(key string, args ...any) string {
 }
 
 // markup is text for HTML, with each value that is put in isolated from the direction of the words
-// around it (UAX #9 §6.1).
+// around it (UAX #9 §6.1). A value that is HTML stays as it is.
 func (l *locale) markup(key string, args ...any) template.HTML {
 	escaped := slices.Clone(args)
 	for i := 1; i < len(escaped); i += 2 {
 		if escaped[i-1] == "count" {
 			continue
 		}
-		escaped[i] = "\x02" + html.EscapeString(fmt.Sprint(escaped[i])) + "\x03"
+		value, ok := escaped[i].(template.HTML)
+		if !ok {
+			value = template.HTML("<bdi>" + html.EscapeString(fmt.Sprint(escaped[i])) + "</bdi>")
+		}
+		escaped[i] = "\x02" + value + "\x03"
 	}
 	// The words themselves are ours, but are escaped like any other text; the values are marked
 	// until then, since they were escaped before.
@@ -154,7 +158,7 @@ func (l *locale) markup(key string, args ...any) template.HTML {
 			break
 		}
 		value, next, _ := strings.Cut(after, "\x03")
-		b.WriteString("<bdi>" + value + "</bdi>")
+		b.WriteString(value)
 		rest = next
 	}
 	return template.HTML(b.String())

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -32,18 +33,6 @@ type problemPage struct {
 
 func (*problemPage) template() string { return "problem.html" }
 
-// A wait is how long somebody must wait, and until when.
-type wait struct {
-	Until   time.Time
-	Minutes int
-	Seconds int // beyond the minutes
-}
-
-func (ui *UI) waitOf(d time.Duration) *wait {
-	d = max(d, time.Second).Round(time.Second)
-	return &wait{ui.now().Add(d), int(d / time.Minute), int(d % time.Minute / time.Second)}
-}
-
 // ShowProblem answers a request that cannot be answered otherwise: with a page, or with a problem
 // document (RFC 9457) where the client prefers JSON.
 func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem) {
@@ -55,8 +44,8 @@ func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem)
 		p.Status = http.StatusInternalServerError
 	}
 	title, body := f.problemTexts(p)
-	if prefersJSON(r.Header.Values("Accept")) {
-		ui.writeProblem(w, r, p, title, body)
+	if PrefersJSON(r) {
+		writeProblem(w, r, p, title, body, nil)
 		return
 	}
 	f.Failed = true
@@ -69,6 +58,9 @@ func (ui *UI) ShowProblem(w http.ResponseWriter, r *http.Request, p idp.Problem)
 	}
 	if seconds, err := strconv.Atoi(w.Header().Get("Retry-After")); err == nil && p.Status == http.StatusTooManyRequests {
 		f.Wait = ui.waitOf(time.Duration(seconds) * time.Second)
+		if kindOfProblem(p) == "throttled" {
+			f.Wait.others = othersThan(p.Scope)
+		}
 	}
 	ui.show(w, r, p.Status, page)
 }
@@ -78,6 +70,9 @@ func (f *frame) problemTexts(p idp.Problem) (title, body string) {
 	kind := kindOfProblem(p)
 	if kind == "client" && p.Client == "" {
 		kind = "stranger"
+	}
+	if kind == "throttled" {
+		return f.T("rate.title"), f.throttled(p.Scope)
 	}
 	args := []any{"app", p.Client, "instance", f.Instance, "host", f.host, "reference", p.Reference}
 	return f.T("problem."+kind+".title", args...), f.T("problem."+kind+".body", args...)
@@ -96,6 +91,8 @@ var problemKinds = map[string]string{
 	"redirect_uri_missing":   "client",
 	"request_malformed":      "client",
 	"wrong_host":             "host",
+	"blocked":                "blocked",
+	"unavailable":            "unreachable",
 
 	"redirect_uri_unregistered": "client",
 }
@@ -145,19 +142,28 @@ func localPath(address string) string {
 	return address
 }
 
-func (ui *UI) writeProblem(w http.ResponseWriter, r *http.Request, p idp.Problem, title, body string) {
+// writeProblem answers with a problem document (RFC 9457), which has further members as well.
+func writeProblem(w http.ResponseWriter, r *http.Request, p idp.Problem, title, body string, members map[string]any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
-	document := map[string]any{"status": p.Status, "code": p.Code, "title": title, "detail": body}
+	document := map[string]any{}
+	maps.Copy(document, members)
+	maps.Copy(document, map[string]any{"status": p.Status, "code": p.Code, "title": title, "detail": body})
 	if p.Reference != "" {
 		document["reference"] = p.Reference
 	}
 	if err := json.NewEncoder(w).Encode(document); err != nil {
 		slog.DebugContext(r.Context(), "write problem", "error", err)
 	}
+}
+
+// PrefersJSON tells whether a problem is answered with JSON: to whom asks for it, and to whom says
+// that they are a script.
+func PrefersJSON(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest") || prefersJSON(r.Header.Values("Accept"))
 }
 
 // prefersJSON tells whether Accept (RFC 9110 §12.5.1) names JSON, and no less than HTML.
@@ -186,13 +192,17 @@ func (ui *UI) NotFound(w http.ResponseWriter, r *http.Request) {
 	ui.ShowProblem(w, r, idp.Problem{Status: http.StatusNotFound, Code: "not_found"})
 }
 
-// showFailure answers with a page for what a deed could not do. What is no idp.Error is logged
+// ShowFailure answers with a page for what a deed could not do. What is no idp.Error is logged
 // whole and shown as nothing.
-func (ui *UI) showFailure(w http.ResponseWriter, r *http.Request, err error) {
+func (ui *UI) ShowFailure(w http.ResponseWriter, r *http.Request, err error) {
 	e := errorOf(err)
-	p := idp.Problem{Status: statusOf(e), Code: e.Code, Back: r.URL.RequestURI()}
+	p := idp.Problem{Status: statusOf(e), Code: e.Code, Scope: scopeOf(e), Back: r.URL.RequestURI()}
 	setRetryAfter(w, e)
-	if p.Status < http.StatusInternalServerError {
+	switch {
+	case noted(e):
+		ui.ShowProblem(w, r, p)
+		return
+	case p.Status < http.StatusInternalServerError:
 		ui.refuse(w, r, p)
 		return
 	}
@@ -211,6 +221,7 @@ func (ui *UI) explain(w http.ResponseWriter, r *http.Request, f *frame, e *idp.E
 	setRetryAfter(w, e)
 	if e.Kind == idp.Throttled {
 		f.Wait = ui.waitOf(e.RetryAfter)
+		f.Wait.others = othersThan(scopeOf(e))
 	}
 	field := e.Field
 	if e.Code == "invalid_credentials" {
@@ -228,13 +239,13 @@ func (ui *UI) errorText(f *frame, e *idp.Error, status int) string {
 		args = append(args, name, value)
 	}
 	switch {
+	case e.Kind == idp.Throttled:
+		return f.throttled(scopeOf(e))
 	case e.Code == "invalid_credentials" && e.Field != "":
 		// Of someone who is signed in, who can only have mistyped the password.
 		return f.T("error.wrong_password")
 	case ui.texts.has("error." + e.Code):
 		return f.T("error."+e.Code, args...)
-	case status == http.StatusTooManyRequests:
-		return f.T("error.throttled")
 	case status == http.StatusServiceUnavailable:
 		return f.T("error.unavailable")
 	}
@@ -259,7 +270,12 @@ func statusOf(e *idp.Error) int {
 			return http.StatusBadRequest
 		}
 		return http.StatusForbidden
-	case idp.Throttled:
+	case idp.Blocked:
+		if e.RetryAfter > 0 {
+			return http.StatusTooManyRequests
+		}
+		return http.StatusForbidden
+	case idp.Throttled, idp.Locked:
 		return http.StatusTooManyRequests
 	case idp.Missing:
 		return http.StatusNotFound
@@ -269,43 +285,45 @@ func statusOf(e *idp.Error) int {
 	return http.StatusInternalServerError
 }
 
+// setRetryAfter says when to come back (RFC 9110 §10.2.3), where there is a time.
 func setRetryAfter(w http.ResponseWriter, e *idp.Error) {
-	if e.Kind != idp.Throttled && e.Kind != idp.Unavailable {
-		return
-	}
 	d := e.RetryAfter
-	if d <= 0 {
-		d = retryAfter
+	switch e.Kind {
+	case idp.Throttled, idp.Unavailable:
+		if d <= 0 {
+			d = retryAfter
+		}
+	case idp.Locked, idp.Blocked:
+		if d <= 0 {
+			return
+		}
+	default:
+		return
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
 }
 
-// logFailure notes what a deed could not do: a failure of ours whole, and whoever was refused or
-// throttled in one line. What was typed is in neither.
+// noted tells whether the security log has a line of e already, with more than we know.
+func noted(e *idp.Error) bool {
+	return e.Kind == idp.Denied || e.Kind == idp.Throttled || e.Kind == idp.Locked || e.Kind == idp.Blocked
+}
+
+// logFailure notes a failure of ours whole.
 func (ui *UI) logFailure(r *http.Request, status int, err error) {
-	e := errorOf(err)
-	switch {
-	case status >= http.StatusInternalServerError:
-		slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "status", status,
-			"request_id", idp.VisitorFrom(r.Context()).RequestID, "error", err)
-	case e.Kind == idp.Denied || e.Kind == idp.Throttled:
-		logRefusal(r, "request refused", status, e.Code)
+	if v := idp.VisitorFrom(r.Context()); status >= http.StatusInternalServerError {
+		slog.ErrorContext(r.Context(), "page", "path", v.Path, "status", status, "request_id", v.RequestID, "error", err)
 	}
 }
 
 // refuse answers with a page for what is wrong with a request, and notes it under the reference
 // that the page shows.
 func (ui *UI) refuse(w http.ResponseWriter, r *http.Request, p idp.Problem) {
-	logRefusal(r, "problem page", p.Status, p.Code)
-	ui.ShowProblem(w, r, p)
-}
-
-func logRefusal(r *http.Request, message string, status int, code string) {
 	v := idp.VisitorFrom(r.Context())
 	var address string
 	if v.Address.IsValid() {
 		address = v.Address.String()
 	}
-	slog.InfoContext(r.Context(), message, "request_id", v.RequestID, "address", address,
-		"path", r.URL.Path, "status", status, "code", code)
+	slog.InfoContext(r.Context(), "problem page", "request_id", v.RequestID, "address", address,
+		"path", v.Path, "status", p.Status, "code", p.Code)
+	ui.ShowProblem(w, r, p)
 }

@@ -94,6 +94,22 @@ func (ui *UI) frame(r *http.Request) *frame {
 	return f
 }
 
+// first is what is wrong with the page, nil for nothing.
+func (f *frame) first() *message {
+	if len(f.Errors) > 0 {
+		return &f.Errors[0]
+	}
+	return f.Notice
+}
+
+// heading is the title of what is wrong with a page.
+func (f *frame) heading() string {
+	if f.Wait != nil {
+		return f.T("rate.title")
+	}
+	return f.T("error.title")
+}
+
 // fail marks the page as failed, with one message for a field.
 func (f *frame) fail(code, field string, args ...any) {
 	f.Failed = true
@@ -124,30 +140,84 @@ func queryOf(r *http.Request) []pair {
 	return list
 }
 
-// A renderer holds the parsed templates by their file names.
-type renderer struct{ templates map[string]*template.Template }
+// A renderer holds the parsed templates by their file names: ours, and those that a theme changes.
+type renderer struct {
+	templates, themed map[string]*template.Template
+	owned             []string // the theme's own, by their names below its folder
+}
 
-func newRenderer() (*renderer, error) {
-	rd := &renderer{map[string]*template.Template{}}
-	shared, err := template.ParseFS(files, "templates/parts/*.html")
+// newRenderer parses our templates, and those of the folder of a theme, "" for none.
+func newRenderer(theme string) (*renderer, error) {
+	own, err := parse(ownTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
-	names, err := fs.Glob(files, "templates/*.html")
-	if err != nil {
-		return nil, fmt.Errorf("templates: %w", err)
+	rd := &renderer{templates: own}
+	if theme == "" {
+		return rd, nil
 	}
-	for _, name := range names {
-		t, err := shared.Clone()
-		if err != nil {
-			return nil, fmt.Errorf("templates: %w", err)
-		}
-		if _, err := t.ParseFS(files, name); err != nil {
-			return nil, fmt.Errorf("templates: %w", err)
-		}
-		rd.templates[path.Base(name)] = t
+	if rd.themed, rd.owned, err = parseTheme(theme); err != nil {
+		return nil, fmt.Errorf("branding.theme: %w", err)
 	}
 	return rd, nil
+}
+
+// A source finds the text of a template by its name below templates/, and the file that it is in.
+type source func(name string) (text, file string, err error)
+
+func ownTemplate(name string) (text, file string, err error) {
+	content, err := files.ReadFile("templates/" + name)
+	return string(content), name, err
+}
+
+// parse parses every page together with all parts.
+func parse(from source) (map[string]*template.Template, error) {
+	shared := template.New("")
+	parts, err := templateNames("templates/parts/*.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range parts {
+		if err := parseInto(shared, from, name); err != nil {
+			return nil, err
+		}
+	}
+	pages, err := templateNames("templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	templates := map[string]*template.Template{}
+	for _, name := range pages {
+		t, err := shared.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if err := parseInto(t, from, name); err != nil {
+			return nil, err
+		}
+		templates[name] = t
+	}
+	return templates, nil
+}
+
+func parseInto(set *template.Template, from source, name string) error {
+	text, file, err := from(name)
+	if err != nil {
+		return err
+	}
+	if _, err := set.New(path.Base(name)).Parse(text); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// templateNames lists our templates by their names below templates/.
+func templateNames(pattern string) ([]string, error) {
+	names, err := fs.Glob(files, pattern)
+	for i := range names {
+		names[i] = strings.TrimPrefix(names[i], "templates/")
+	}
+	return names, err
 }
 
 // render writes p to b. A page without its template is a defect of ours.
@@ -156,11 +226,25 @@ func (rd *renderer) render(b *bytes.Buffer, p page) error {
 	if !ok {
 		panic("loginui: no template " + p.template())
 	}
+	if themed, ok := rd.themed[p.template()]; ok {
+		err := themed.ExecuteTemplate(b, "layout.html", p)
+		if err == nil {
+			return nil
+		}
+		// Nobody is kept out since a theme asks for what a page does not have.
+		slog.Error("template of the theme", "error", err)
+		b.Reset()
+	}
 	return t.ExecuteTemplate(b, "layout.html", p)
 }
 
-// show answers with p. Nothing is sent before the template has run to its end.
+// show answers with p, or with the first thing that is wrong with it where the client prefers JSON.
+// Nothing is sent before the template has run to its end.
 func (ui *UI) show(w http.ResponseWriter, r *http.Request, status int, p page) {
+	if f := p.around(); status >= http.StatusBadRequest && f.first() != nil && PrefersJSON(r) {
+		writeProblem(w, r, idp.Problem{Status: status, Code: f.first().Code, Reference: f.Reference}, f.heading(), f.first().Text, nil)
+		return
+	}
 	var b bytes.Buffer
 	if err := ui.pages.render(&b, p); err != nil {
 		slog.ErrorContext(r.Context(), "render page", "page", p.template(), "error", err)

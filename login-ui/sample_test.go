@@ -35,45 +35,73 @@ var (
 func samples() []sample {
 	return []sample{
 		{"login", 200, func(f *frame) page {
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"login own", 200, func(f *frame) page {
-			return &loginPage{frame: f, Tx: "TX", AskAbout: true, Days: 1}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", AskAbout: true, Days: 1}
 		}},
 		{"login again", 200, func(f *frame) page {
-			return &loginPage{frame: f, Tx: "TX", Party: app, Username: "alice@example.com", CanCancel: true, Another: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: app, Username: "alice@example.com", CanCancel: true, Another: true}
 		}},
 		{"login wrong", 400, func(f *frame) page {
 			f.fail("invalid_credentials", "password")
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: `"><script>alert(1)</script>`, AskAbout: true, Remember: true, Days: 14, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, Username: `"><script>alert(1)</script>`, AskAbout: true, Remember: true, Days: 14, CanCancel: true}
 		}},
 		{"login empty", 400, func(f *frame) page {
 			f.fail("username_missing", "username")
 			f.fail("password_missing", "password")
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"login disabled", 403, func(f *frame) page {
 			f.fail("account_disabled", "", "instance", f.Instance)
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"login throttled", 429, func(f *frame) page {
-			f.fail("throttled", "")
-			f.Wait = &wait{sampleTime, 3, 20}
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+			throttle(f, "key", 200*time.Second)
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"password throttled for seconds", 429, func(f *frame) page {
-			f.fail("throttled", "")
-			f.Wait = &wait{sampleTime, 0, 20}
+			throttle(f, "user", 20*time.Second)
 			f.isolated = true
 			return &passwordPage{frame: f, Tx: "TX", Person: alice, MinLength: 12}
 		}},
+		{"login throttled for hours", 429, func(f *frame) page {
+			throttle(f, "ip", 26*time.Hour)
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Username: "bob"}
+		}},
+		{"lockout", 429, func(f *frame) page {
+			f.Failed, f.Wait = true, &wait{sampleTime, 895 * time.Second, othersThan("key")}
+			return lockedPage(f, &idp.LockedOut{Username: `<b>"alice"</b>`, FailureLimit: 5, Cooloff: 15 * time.Minute}, 895*time.Second)
+		}},
+		{"lockout nobody typed", 403, func(f *frame) page {
+			f.Failed, f.Wait = true, &wait{sampleTime, 24 * time.Hour, othersThan("")}
+			return lockedPage(f, &idp.LockedOut{FailureLimit: 1, Cooloff: 36*time.Hour + 5*time.Minute}, 24*time.Hour)
+		}},
+		{"lockout of minutes", 429, func(f *frame) page {
+			f.Failed, f.Wait = true, &wait{sampleTime, 200 * time.Second, othersThan("ip")}
+			return lockedPage(f, &idp.LockedOut{FailureLimit: 5, Cooloff: 5 * time.Minute}, 200*time.Second)
+		}},
+		{"lockout for good", 429, func(f *frame) page {
+			f.Failed = true
+			return lockedPage(f, &idp.LockedOut{Username: longName.Email, FailureLimit: 5}, 0)
+		}},
+		{"honeypot", 200, func(f *frame) page { return &honeypotPage{frame: f, Path: "/admin/", Next: "/admin/users/"} }},
+		{"honeypot wrong", 400, func(f *frame) page {
+			f.Failed = true
+			f.Errors = []message{{"invalid_credentials", "password", f.T("honeypot.wrong")}}
+			return &honeypotPage{frame: f, Path: "/wp-login.php", Next: "/wp-login.php", Username: `"><script>alert(1)</script>`}
+		}},
+		{"honeypot throttled", 429, func(f *frame) page {
+			throttle(f, "global", 20*time.Second)
+			return &honeypotPage{frame: f, Path: "/admin/", Next: "/admin/"}
+		}},
 		{"login busy", 503, func(f *frame) page {
-			f.fail("unavailable", "")
-			return &loginPage{frame: f, Tx: "TX", Party: program, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+			f.fail("busy", "")
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: program, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"login expired", 400, func(f *frame) page {
 			f.Notice = &message{Code: "interaction_expired", Text: f.T("login.expired")}
-			return &loginPage{frame: f, Tx: "TX", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
 		}},
 		{"continue", 200, func(f *frame) page {
 			return &continuePage{frame: f, Tx: "TX", Party: grafana, Person: alice, CanCancel: true}
@@ -142,21 +170,38 @@ var problems = []idp.Problem{
 	{Status: 400, Code: "cookies_blocked", Back: "/login?tx=TX"},
 	{Status: 400, Code: "field_doubled", Back: "/login?tx=TX"},
 	{Status: 403, Code: "cross_site_request", Back: "/login"},
+	{Status: 403, Code: "blocked", Reference: "7Q2M-K4TD", Back: "/login"},
+	{Status: 429, Code: "blocked", Reference: "7Q2M-K4TD", Back: "/login"},
 	{Status: 404, Code: "not_found"},
 	{Status: 405, Code: "method_not_allowed"},
 	{Status: 413, Code: "body_too_large"},
 	{Status: 421, Code: "wrong_host", Back: "https://id.example.com"},
-	{Status: 429, Code: "throttled"},
+	{Status: 429, Code: "throttled", Scope: "ip"},
 	{Status: 500, Code: "internal_error", Reference: "7Q2M-K4TD"},
-	{Status: 503, Code: "unavailable", Back: "/account"},
+	{Status: 503, Code: "busy", Back: "/account"},
+	{Status: 503, Code: "unavailable", Back: "/account", Reference: "7Q2M-K4TD"},
 }
 
-func sampleUI(t testing.TB) *UI {
+func throttle(f *frame, scope string, left time.Duration) {
+	f.Failed, f.Wait = true, &wait{sampleTime, left, othersThan(scope)}
+	f.Errors = []message{{"throttled", "", f.throttled(scope)}}
+}
+
+func lockedPage(f *frame, lock *idp.LockedOut, left time.Duration) page {
+	l := f.lockout(&idp.Error{Kind: idp.Locked, Lock: lock, RetryAfter: left})
+	title, message := f.lockoutTexts(l, config.Lockout{})
+	return &lockoutPage{frame: f, lockout: l, Title: title, Message: message, Back: "/login?tx=TX"}
+}
+
+func sampleUI(t testing.TB, change ...func(*config.Config)) *UI {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Issuer = "https://id.example.com"
 	cfg.Branding.Name = "Acme"
 	cfg.Branding.Support = "mailto:help@example.com"
+	for _, c := range change {
+		c(cfg)
+	}
 	ui, err := newUI(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +244,7 @@ func renderings(t *testing.T) []rendering {
 				w.Header().Set("Retry-After", "95")
 			}
 			ui.ShowProblem(w, request(), p)
-			add("problem "+p.Code, tag.String(), p.Status, w)
+			add("problem "+p.Code+map[bool]string{true: " for a while"}[p.Code == "blocked" && p.Status == http.StatusTooManyRequests], tag.String(), p.Status, w)
 		}
 	}
 	return list

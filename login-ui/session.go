@@ -12,9 +12,11 @@ import (
 // A loginPage asks for username and password.
 type loginPage struct {
 	*frame
-	Tx        string
-	Another   bool   // whether someone who is signed in wants to use another account
-	Party     *party // nil for a sign-in of our own
+	Tx                           string
+	Another                      bool   // whether someone who is signed in wants to use another account
+	Party                        *party // nil for a sign-in of our own
+	UsernameField, PasswordField string // the names of the fields
+
 	Username  string
 	Remember  bool // what the box says
 	AskAbout  bool // whether there is a box at all
@@ -38,7 +40,12 @@ func (ui *UI) ShowLogin(w http.ResponseWriter, r *http.Request) {
 		t.again(w)
 		return
 	}
-	ui.showLogin(w, t, http.StatusOK, ui.loginPage(t))
+	p := ui.loginPage(t)
+	if err := ui.provider.MayShowLogIn(r.Context()); err != nil {
+		ui.turnAway(w, r, p.frame, err)
+		return
+	}
+	ui.showLogin(w, t, http.StatusOK, p)
 }
 
 // another tells whether someone who is signed in asked for the sign-in page all the same.
@@ -47,6 +54,7 @@ func (t *turn) another() bool { return t.visit != nil && t.r.URL.Query().Get("an
 func (ui *UI) loginPage(t *turn) *loginPage {
 	p := &loginPage{
 		frame: t.frame(), Another: t.another(), Party: t.party(), CanCancel: t.canCancel(),
+		UsernameField: ui.cfg.Login.UsernameField, PasswordField: ui.cfg.Login.PasswordField,
 		AskAbout: ui.cfg.Sessions.Remember == "ask", Days: int(ui.cfg.Sessions.Lifetime / (24 * time.Hour)),
 	}
 	switch hint := t.in.Request.LoginHint; {
@@ -67,11 +75,11 @@ func (ui *UI) showLogin(w http.ResponseWriter, t *turn, status int, p *loginPage
 
 // SubmitLogin signs somebody in.
 func (ui *UI) SubmitLogin(w http.ResponseWriter, r *http.Request) {
-	form, ok := ui.readForm(w, r, "username", "password", "remember", "cancel")
+	r, form, ok := ui.readForm(w, r, ui.cfg.Login.UsernameField, ui.cfg.Login.PasswordField, "remember", "cancel")
 	if !ok {
 		return
 	}
-	username := strings.TrimSpace(form.Get("username"))
+	username, password := strings.TrimSpace(form.Get(ui.cfg.Login.UsernameField)), form.Get(ui.cfg.Login.PasswordField)
 	in, err := ui.opened(r)
 	if err != nil {
 		ui.renewLogin(w, r, in, err, username)
@@ -95,14 +103,14 @@ func (ui *UI) SubmitLogin(w http.ResponseWriter, r *http.Request) {
 	if username == "" {
 		p.fail("username_missing", "username")
 	}
-	if form.Get("password") == "" {
+	if password == "" {
 		p.fail("password_missing", "password")
 	}
 	if p.Failed {
 		ui.showLogin(w, t, http.StatusBadRequest, p)
 		return
 	}
-	ui.logIn(w, t, p, form.Get("password"))
+	ui.logIn(w, t, p, password)
 }
 
 func (ui *UI) logIn(w http.ResponseWriter, t *turn, p *loginPage, password string) {
@@ -112,12 +120,13 @@ func (ui *UI) logIn(w http.ResponseWriter, t *turn, p *loginPage, password strin
 	switch e := errorOf(err); {
 	case err == nil:
 		ui.cookies.keepSession(w, signedIn, ui.now())
+		ui.cookies.keepDevice(w, t.r, signedIn.Device)
 		t.done(w)
 	case e.Kind == idp.Stale:
 		// Somebody signed in or out at the same moment, in another tab: the page tells who.
 		seeOther(w, "/login?tx="+url.QueryEscape(t.r.URL.Query().Get("tx")))
-	case e.Kind == idp.Internal:
-		ui.showFailure(w, t.r, err)
+	case e.Kind == idp.Internal, e.Kind == idp.Locked, e.Kind == idp.Blocked:
+		ui.turnAway(w, t.r, p.frame, err)
 	default:
 		ui.showLogin(w, t, ui.explain(w, t.r, p.frame, e), p)
 	}
@@ -201,7 +210,7 @@ func (ui *UI) showContinue(w http.ResponseWriter, t *turn, status int, notice *m
 
 // SubmitContinue goes on with the session that the page showed.
 func (ui *UI) SubmitContinue(w http.ResponseWriter, r *http.Request) {
-	form, ok := ui.readForm(w, r, "cancel")
+	r, form, ok := ui.readForm(w, r, "cancel")
 	if !ok {
 		return
 	}
@@ -246,7 +255,7 @@ func (*signedOutPage) template() string { return "signed-out.html" }
 func (ui *UI) ShowLogOut(w http.ResponseWriter, r *http.Request) {
 	visit, err := ui.visit(r, "")
 	if err != nil {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return
 	}
 	if visit == nil {
@@ -269,12 +278,13 @@ func (ui *UI) showLogOut(w http.ResponseWriter, t *turn, status int, notice *mes
 
 // SubmitLogOut signs out. The browser gets a new binding, so that nothing that was open goes on.
 func (ui *UI) SubmitLogOut(w http.ResponseWriter, r *http.Request) {
-	if _, ok := ui.readForm(w, r); !ok {
+	r, _, ok := ui.readForm(w, r)
+	if !ok {
 		return
 	}
 	visit, err := ui.visit(r, "")
 	if err != nil {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return
 	}
 	if visit == nil {
@@ -287,7 +297,7 @@ func (ui *UI) SubmitLogOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := ui.provider.SignOut(r.Context(), visit); err != nil {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return
 	}
 	ui.cookies.clear(w, sessionCookie)

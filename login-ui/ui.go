@@ -43,7 +43,7 @@ func newUI(cfg *config.Config) (*UI, error) {
 	if err != nil {
 		return nil, fmt.Errorf("login-ui: %w", err)
 	}
-	pages, err := newRenderer()
+	pages, err := newRenderer(cfg.Branding.Theme)
 	if err != nil {
 		return nil, fmt.Errorf("login-ui: %w", err)
 	}

@@ -46,7 +46,7 @@ func (ui *UI) ShowAccount(w http.ResponseWriter, r *http.Request) {
 func (ui *UI) signedIn(w http.ResponseWriter, r *http.Request) *idp.Visit {
 	visit, err := ui.visit(r, "")
 	if err != nil {
-		ui.showFailure(w, r, err)
+		ui.ShowFailure(w, r, err)
 		return nil
 	}
 	if visit == nil {

@@ -14,6 +14,7 @@ func (ui *UI) Visitor(next http.Handler) http.Handler {
 		v := *idp.VisitorFrom(r.Context())
 		v.Session = ui.cookies.session(r)
 		v.Browser = ui.cookies.browser(r)
+		v.Device = ui.cookies.device(r)
 		if v.Browser == [32]byte{} && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			v.Browser = ui.cookies.renewBrowser(w)
 		}

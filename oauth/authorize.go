@@ -224,7 +224,8 @@ func problemOf(w http.ResponseWriter, r *http.Request, err error) *problem {
 		return &problem{idp.Problem{Status: http.StatusBadRequest, Code: e.Code}}
 	case ok && e.Kind == idp.Throttled:
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(max(e.RetryAfter, time.Second)/time.Second), 10))
-		return &problem{idp.Problem{Status: http.StatusTooManyRequests, Code: e.Code}}
+		scope, _ := e.Args["scope"].(string)
+		return &problem{idp.Problem{Status: http.StatusTooManyRequests, Code: e.Code, Scope: scope}}
 	}
 	f := failureOf(err)
 	if f.status < http.StatusInternalServerError {

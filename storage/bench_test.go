@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/idp"
+	"postern/idp/guard/guardtest"
 	"postern/storage"
 	"postern/storage/storagetest"
 )
@@ -150,6 +151,19 @@ func BenchmarkRotateRefresh(b *testing.B) {
 		parallel(b, 16, func(i int) error {
 			_, err := s.RotateRefresh(b.Context(), rotated(grants[i%len(grants)], 2), 1)
 			return err
+		})
+	})
+}
+
+// BenchmarkGate is the gate alone, without a hash.
+func BenchmarkGate(b *testing.B) {
+	benchEach(b, func(b *testing.B, s *storage.Store) { guardtest.Benchmark(b, s) })
+}
+
+func BenchmarkAddAttempt(b *testing.B) {
+	benchEach(b, func(b *testing.B, s *storage.Store) {
+		parallel(b, 16, func(i int) error {
+			return s.AddAttempt(b.Context(), newAttempt("unknown", time.Duration(i)*time.Millisecond), 1000)
 		})
 	})
 }

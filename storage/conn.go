@@ -29,7 +29,7 @@ type conn struct {
 }
 
 // maxPrepared bounds the statements that a connection keeps prepared; the store has fewer.
-const maxPrepared = 256
+const maxPrepared = 512
 
 func (c *conn) prepared(query string) (*sql.Stmt, error) {
 	if stmt, ok := c.stmts[query]; ok {

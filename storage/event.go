@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"time"
 
 	"postern/idp"
 )
@@ -23,4 +24,9 @@ func (s *Store) Events(ctx context.Context, after idp.ID, limit int) (es []idp.E
 		ORDER BY id
 		LIMIT ?`, after[:], limit)
 	return es, err
+}
+
+// PruneEvents implements idp.EventStore.
+func (s *Store) PruneEvents(ctx context.Context, t time.Time) (int, error) {
+	return s.pruneBefore(ctx, "events", t)
 }

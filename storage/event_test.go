@@ -31,3 +31,22 @@ func TestEventsAreKeptWholeInTheirOrder(t *testing.T) {
 		same(t, "unchained (I-17)", n, 2)
 	})
 }
+
+func TestEventsArePrunedByTheirTime(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		for i := range 4 {
+			when := at(time.Duration(i) * time.Hour)
+			must(t, s.AddEvent(ctx, idp.Event{ID: idp.NewID(when), At: when, Kind: "key.made"}))
+		}
+		for _, want := range []int{2, 0} {
+			n, err := s.PruneEvents(ctx, at(2*time.Hour))
+			must(t, err)
+			same(t, "pruned", n, want)
+		}
+		left, err := s.Events(ctx, idp.ID{}, 10)
+		must(t, err)
+		same(t, "the oldest that is left", left[0].At, at(2*time.Hour))
+		same(t, "left", len(left), 2)
+	})
+}

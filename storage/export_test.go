@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"testing"
 	"time"
+
+	"postern/idp/guard"
 )
 
 // What the tests of this folder see of the inside.
@@ -74,9 +76,48 @@ func ForgetMigration(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer s.db.Close()
-	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 2`); err != nil {
+	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 4`); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// MigrateTo migrates an empty database up to a version, or one of a later version down to it.
+func MigrateTo(t *testing.T, url string, version int64) {
+	t.Helper()
+	s, err := schemaOf(url, makeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.db.Close()
+	p, err := s.provider()
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied, err := s.applied(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if applied > version {
+		_, err = p.DownTo(t.Context(), version)
+	} else {
+		_, err = p.UpTo(t.Context(), version)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ReserveBetween is ReserveCounters that runs `between` after it read, before it writes.
+func (s *Store) ReserveBetween(ctx context.Context, counters []guard.Counter, now time.Time, between func()) ([]guard.Outcome, error) {
+	outcomes := make([]guard.Outcome, len(counters))
+	cs, err := s.cells(ctx, counters)
+	if err != nil {
+		return nil, err
+	}
+	cs.take(outcomes, micro(now))
+	between()
+	err = s.change(ctx, cs, func(cs cells) { cs.take(outcomes, micro(now)) })
+	return outcomes, err
 }
 
 // FillDisk lets SQLite's file grow to some pages, on every connection that writes.

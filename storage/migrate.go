@@ -271,11 +271,14 @@ func (s *schema) provider() (*goose.Provider, error) {
 	return goose.NewProvider(s.dialect, s.db, files,
 		goose.WithTableName(versionTable),
 		goose.WithDisableGlobalRegistry(true),
-		goose.WithGoMigrations(goose.NewGoMigration(2, &goose.GoFunc{RunTx: s.tune}, nil)))
+		goose.WithGoMigrations(
+			goose.NewGoMigration(2, &goose.GoFunc{RunTx: s.postgresOnly(tune)}, nil),
+			goose.NewGoMigration(4, &goose.GoFunc{RunTx: s.postgresOnly(tuneGate)}, nil),
+		))
 }
 
 // goNames are the names of the migrations that are written in Go.
-var goNames = map[int64]string{2: "tune"}
+var goNames = map[int64]string{2: "tune", 4: "tune_gate"}
 
 func nameOf(s *goose.Source) string {
 	if name, ok := goNames[s.Version]; ok {
@@ -285,25 +288,34 @@ func nameOf(s *goose.Source) string {
 	return name
 }
 
-// tune is the one migration that asks the dialect. PostgreSQL leaves room in the pages of rows
-// that change often, so that a change touches no index (HOT), and orders names by their bytes, as
-// SQLite does.
-func (s *schema) tune(ctx context.Context, tx *sql.Tx) error {
-	if s.dialect != goose.DialectPostgres {
+// postgresOnly is a migration that sends statements to PostgreSQL, and does nothing to SQLite.
+// PostgreSQL leaves room in the pages of rows that change often, so that a change touches no index
+// (HOT), and orders names by their bytes, as SQLite does.
+func (s *schema) postgresOnly(statements []string) func(context.Context, *sql.Tx) error {
+	return func(ctx context.Context, tx *sql.Tx) error {
+		if s.dialect != goose.DialectPostgres {
+			return nil
+		}
+		for _, statement := range statements {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
-	for _, statement := range []string{
-		`ALTER TABLE grants SET (fillfactor = 80)`,
-		`ALTER TABLE sessions SET (fillfactor = 80)`,
-		`ALTER TABLE counters SET (fillfactor = 80)`,
-		`ALTER TABLE users ALTER COLUMN username_key TYPE TEXT COLLATE "C", ALTER COLUMN email_key TYPE TEXT COLLATE "C"`,
-		`ALTER TABLE consents ALTER COLUMN client_id TYPE TEXT COLLATE "C"`,
-		`ALTER TABLE clients ALTER COLUMN id TYPE TEXT COLLATE "C"`,
-		`ALTER TABLE keys ALTER COLUMN id TYPE TEXT COLLATE "C"`,
-	} {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
+}
+
+var tune = []string{
+	`ALTER TABLE grants SET (fillfactor = 80)`,
+	`ALTER TABLE sessions SET (fillfactor = 80)`,
+	`ALTER TABLE counters SET (fillfactor = 80)`,
+	`ALTER TABLE users ALTER COLUMN username_key TYPE TEXT COLLATE "C", ALTER COLUMN email_key TYPE TEXT COLLATE "C"`,
+	`ALTER TABLE consents ALTER COLUMN client_id TYPE TEXT COLLATE "C"`,
+	`ALTER TABLE clients ALTER COLUMN id TYPE TEXT COLLATE "C"`,
+	`ALTER TABLE keys ALTER COLUMN id TYPE TEXT COLLATE "C"`,
+}
+
+var tuneGate = []string{
+	`ALTER TABLE counters SET (fillfactor = 80)`,
+	`ALTER TABLE devices SET (fillfactor = 80)`,
 }

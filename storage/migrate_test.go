@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/idp"
 	"postern/storage"
 	"postern/storage/storagetest"
 )
@@ -69,11 +70,11 @@ func TestI22_ACommandChecksTheSchemaWithoutMigrating(t *testing.T) {
 		must(t, err)
 		must(t, checked.Close())
 
-		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 2`))
-		refused(storage.Options{}, "version 1", "needs 2", "`postern migrate up`")
+		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 4`))
+		refused(storage.Options{}, "version 3", "needs 4", "`postern migrate up`")
 		must(t, s.Exec(t.Context(), `INSERT INTO migrations (version_id, is_applied) VALUES (99, ?)`, true))
-		refused(storage.Options{}, "version 99", "knows 2")
-		refused(storage.Options{Migrate: true}, "version 99", "knows 2")
+		refused(storage.Options{}, "version 99", "knows 4")
+		refused(storage.Options{Migrate: true}, "version 99", "knows 4")
 	})
 }
 
@@ -88,7 +89,7 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 			}
 			return names, applied
 		}
-		want := []string{"initial", "tune"}
+		want := []string{"initial", "tune", "gate", "tune_gate"}
 		list, err := storage.Migrations(t.Context(), url)
 		must(t, err)
 		got, applied := names(list)
@@ -109,7 +110,28 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 		must(t, err)
 		got, applied = names(list)
 		same(t, "after", got, want)
-		same(t, "applied after", applied, 2)
+		same(t, "applied after", applied, 4)
+	})
+}
+
+func TestADatabaseOfTheFormerVersionIsMigratedWithItsRows(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		s := storagetest.Open(t, url, storage.Options{})
+		u := addUser(t, s, "ada")
+		row := addSession(t, s, u.ID)
+		storage.MigrateTo(t, url, 2)
+		if _, err := storage.Open(t.Context(), url, storage.Options{}); !errors.Is(err, storage.ErrSchema) {
+			t.Errorf("a server on the former schema: got %v, want ErrSchema", err)
+		}
+		must(t, s.Exec(t.Context(), `INSERT INTO counters (key, used, dead_at) VALUES (?, 1, ?)`, []byte("c"), at(0)))
+
+		migrated := storagetest.Open(t, url, storage.Options{})
+		list, err := migrated.Sessions(t.Context(), u.ID, idp.ID{}, now, 10)
+		must(t, err)
+		row.ClientID = ""
+		same(t, "sessions", list, []idp.Session{row})
+		same(t, "counters", count(t, migrated, "counters"), 0)
+		same(t, "users", count(t, migrated, "users"), 1)
 	})
 }
 

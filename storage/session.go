@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"time"
@@ -11,13 +10,14 @@ import (
 
 const sessionColumns = `s.id, s.secret_hash, s.user_id, s.epoch, s.state, s.authentication, s.methods,
 	s.address, s.user_agent, s.remembered, s.created_at, s.last_seen_at, s.idle_at, s.ends_at,
-	s.ended_at, s.ended_why, s.dead_at`
+	s.ended_at, s.ended_why, s.client_id, s.dead_at`
 
 // sessionDests are the fields of sessionColumns.
 func sessionDests(s *idp.Session) []any {
 	return []any{&s.ID, &s.SecretHash, &s.UserID, &s.Epoch, &s.State, &s.Authentication, &s.Methods,
 		&s.Address, &s.UserAgent, &s.Remembered, moment{&s.CreatedAt}, moment{&s.LastSeenAt},
-		moment{&s.IdleAt}, moment{&s.EndsAt}, maybe{&s.EndedAt}, &s.EndedWhy, moment{&s.DeadAt}}
+		moment{&s.IdleAt}, moment{&s.EndsAt}, maybe{&s.EndedAt}, &s.EndedWhy, &s.ClientID,
+		moment{&s.DeadAt}}
 }
 
 // AddSession implements idp.SessionStore.
@@ -25,10 +25,10 @@ func (s *Store) AddSession(ctx context.Context, row idp.Session) error {
 	_, err := s.insert(ctx, `
 		INSERT INTO sessions (id, secret_hash, user_id, epoch, state, authentication, methods,
 			address, user_agent, remembered, created_at, last_seen_at, idle_at, ends_at,
-			ended_at, ended_why, dead_at)
+			ended_at, ended_why, client_id, dead_at)
 		VALUES (:id, :secret_hash, :user_id, :epoch, :state, :authentication, :methods,
 			:address, :user_agent, :remembered, :created_at, :last_seen_at, :idle_at, :ends_at,
-			:ended_at, :ended_why, :dead_at)`, row)
+			:ended_at, :ended_why, :client_id, :dead_at)`, row)
 	return err
 }
 
@@ -81,27 +81,58 @@ func (s *Store) TouchSession(ctx context.Context, seen idp.Session) error {
 }
 
 // Sessions implements idp.SessionStore.
-func (s *Store) Sessions(ctx context.Context, userID, before idp.ID, limit int) (list []idp.Session, err error) {
-	edge := before[:]
-	if before.IsZero() {
-		edge = bytes.Repeat([]byte{0xff}, len(before))
-	}
+func (s *Store) Sessions(ctx context.Context, userID, before idp.ID, now time.Time, limit int) (list []idp.Session, err error) {
+	const alive = `s.id < ? AND s.ended_at IS NULL AND s.idle_at > ? AND s.ends_at > ?`
 	if userID.IsZero() {
 		err = s.all(ctx, &list, `
 			SELECT `+sessionColumns+`
 			FROM sessions s
-			WHERE s.id < ? AND s.ended_at IS NULL
+			WHERE `+alive+`
 			ORDER BY s.id DESC
-			LIMIT ?`, edge, limit)
+			LIMIT ?`, edge(before), now, now, limit)
 		return list, err
 	}
 	err = s.all(ctx, &list, `
 		SELECT `+sessionColumns+`
 		FROM sessions s
-		WHERE s.user_id = ? AND s.id < ? AND s.ended_at IS NULL
+		WHERE s.user_id = ? AND `+alive+`
 		ORDER BY s.id DESC
-		LIMIT ?`, userID, edge, limit)
+		LIMIT ?`, userID, edge(before), now, now, limit)
 	return list, err
+}
+
+// Accesses implements idp.SessionStore.
+func (s *Store) Accesses(ctx context.Context, f idp.AccessFilter, before idp.ID, limit int) (list []idp.Session, err error) {
+	condition, args := `s.id < ?`, []any{edge(before)}
+	if !f.UserID.IsZero() {
+		condition, args = condition+` AND s.user_id = ?`, append(args, f.UserID)
+	}
+	if f.Address != "" {
+		condition, args = condition+` AND s.address = ?`, append(args, f.Address)
+	}
+	if !f.Since.IsZero() {
+		condition, args = condition+` AND s.id >= ?`, append(args, firstID(f.Since))
+	}
+	err = s.all(ctx, &list, `
+		SELECT `+sessionColumns+`
+		FROM sessions s
+		WHERE `+condition+`
+		ORDER BY s.id DESC
+		LIMIT ?`, append(args, limit)...)
+	return list, err
+}
+
+// PruneSessions implements idp.SessionStore. What ended before t was made before t: the walk along
+// the primary key stops there.
+func (s *Store) PruneSessions(ctx context.Context, t time.Time) (int, error) {
+	n, err := s.exec(ctx, `
+		DELETE FROM sessions
+		WHERE id IN (
+			SELECT id FROM sessions
+			WHERE id < ? AND (ended_at < ? OR idle_at < ? OR ends_at < ?)
+			ORDER BY id
+			LIMIT ?)`, firstID(t), t, t, t, sweepBatch)
+	return int(n), err
 }
 
 // EndSession implements idp.SessionStore.
@@ -109,7 +140,7 @@ func (s *Store) EndSession(ctx context.Context, id idp.ID, why string, now time.
 	n, err := s.exec(ctx, `
 		UPDATE sessions
 		SET ended_at = ?, ended_why = ?
-		WHERE id = ? AND ended_at IS NULL`, now, why, id)
+		WHERE id = ? AND ended_at IS NULL AND idle_at > ? AND ends_at > ?`, now, why, id, now, now)
 	return n > 0, err
 }
 
@@ -124,7 +155,7 @@ func (s *Store) EndSessions(ctx context.Context, userID, except idp.ID, why stri
 	err = s.returning(ctx, func() { ended = nil }, each, `
 		UPDATE sessions
 		SET ended_at = ?, ended_why = ?
-		WHERE user_id = ? AND id <> ? AND ended_at IS NULL
-		RETURNING id`, now, why, userID, except[:])
+		WHERE user_id = ? AND id <> ? AND ended_at IS NULL AND idle_at > ? AND ends_at > ?
+		RETURNING id`, now, why, userID, except[:], now, now)
 	return ended, err
 }

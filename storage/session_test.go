@@ -14,7 +14,7 @@ func newSession(userID idp.ID) idp.Session {
 		ID: idp.NewID(now), SecretHash: []byte{0, 1, 2, 255}, UserID: userID, Epoch: 3, State: idp.Live,
 		Authentication: idp.RandomID(),
 		Methods:        idp.Methods{{Name: "pwd", Authenticator: idp.RandomID(), At: at(0).Truncate(time.Second)}},
-		Address:        "2001:db8::1", UserAgent: "Mozilla/5.0 (naïve)", Remembered: true,
+		Address:        "2001:db8::1", UserAgent: "Mozilla/5.0 (naïve)", Remembered: true, ClientID: "rp",
 		CreatedAt: at(0), LastSeenAt: at(time.Minute), IdleAt: at(time.Hour), EndsAt: at(24 * time.Hour),
 		EndedAt: ptr(at(2 * time.Hour)), EndedWhy: "sign_out", DeadAt: at(25 * time.Hour),
 	}
@@ -101,7 +101,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 		must(t, s.AddSession(ctx, a2))
 		list := func(what string, userID, before idp.ID, want ...idp.ID) {
 			t.Helper()
-			rows, err := s.Sessions(ctx, userID, before, 10)
+			rows, err := s.Sessions(ctx, userID, before, now, 10)
 			must(t, err)
 			ids := map[idp.ID]bool{}
 			for _, r := range rows {
@@ -132,5 +132,75 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 		ended, err = s.EndSessions(ctx, ada.ID, idp.ID{}, "admin", now)
 		must(t, err)
 		same(t, "nothing left", len(ended), 0)
+	})
+}
+
+func TestS4_53_TheAccessLogHasTheSessionsThatAreOver(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
+		made := func(userID idp.ID, after time.Duration, change func(*idp.Session)) idp.Session {
+			t.Helper()
+			row := newSession(userID)
+			row.ID, row.EndedAt, row.EndedWhy = idp.NewID(now.Add(after)), nil, ""
+			change(&row)
+			must(t, s.AddSession(ctx, row))
+			return row
+		}
+		ended := made(ada.ID, 0, func(row *idp.Session) {})
+		_, err := s.EndSession(ctx, ended.ID, "password_change", at(time.Minute))
+		must(t, err)
+		ended.EndedAt, ended.EndedWhy = ptr(at(time.Minute)), "password_change"
+		idle := made(ada.ID, time.Second, func(row *idp.Session) { row.IdleAt = at(time.Minute) })
+		over := made(ada.ID, 2*time.Second, func(row *idp.Session) { row.EndsAt = at(time.Minute) })
+		live := made(ada.ID, 3*time.Second, func(row *idp.Session) { row.Address = "192.0.2.1" })
+		bobs := made(bob.ID, 4*time.Second, func(row *idp.Session) {})
+
+		list, err := s.Sessions(ctx, ada.ID, idp.ID{}, at(time.Minute), 10)
+		must(t, err)
+		same(t, "alive", list, []idp.Session{live})
+		list, err = s.Sessions(ctx, idp.ID{}, idp.ID{}, at(time.Minute), 10)
+		must(t, err)
+		same(t, "everybody's alive", list, []idp.Session{bobs, live})
+		list, err = s.Sessions(ctx, ada.ID, idp.ID{}, at(time.Minute-time.Microsecond), 10)
+		must(t, err)
+		same(t, "alive before", list, []idp.Session{live, over, idle})
+
+		for _, c := range []struct {
+			what   string
+			f      idp.AccessFilter
+			before idp.ID
+			limit  int
+			want   []idp.Session
+		}{
+			{"all", idp.AccessFilter{}, idp.ID{}, 10, []idp.Session{bobs, live, over, idle, ended}},
+			{"ada's", idp.AccessFilter{UserID: ada.ID}, idp.ID{}, 10, []idp.Session{live, over, idle, ended}},
+			{"ada's older", idp.AccessFilter{UserID: ada.ID}, over.ID, 10, []idp.Session{idle, ended}},
+			{"two", idp.AccessFilter{}, idp.ID{}, 2, []idp.Session{bobs, live}},
+			{"from an address", idp.AccessFilter{Address: "192.0.2.1"}, idp.ID{}, 10, []idp.Session{live}},
+			{"since", idp.AccessFilter{Since: at(2 * time.Second)}, idp.ID{}, 10, []idp.Session{bobs, live, over}},
+		} {
+			list, err := s.Accesses(ctx, c.f, c.before, c.limit)
+			must(t, err)
+			same(t, c.what, list, c.want)
+		}
+
+		// What ran out is not ended by what comes later: the log would tell a wrong reason.
+		off, err := s.EndSession(ctx, idle.ID, "admin", at(time.Minute))
+		must(t, err)
+		same(t, "ended after it ran out", off, false)
+		gone, err := s.EndSessions(ctx, ada.ID, live.ID, "password_change", at(time.Minute))
+		must(t, err)
+		same(t, "ended after they ran out", len(gone), 0)
+
+		n, err := s.PruneSessions(ctx, at(time.Minute))
+		must(t, err)
+		same(t, "pruned too early", n, 0)
+		n, err = s.PruneSessions(ctx, at(2*time.Minute))
+		must(t, err)
+		same(t, "pruned", n, 3)
+		list, err = s.Accesses(ctx, idp.AccessFilter{}, idp.ID{}, 10)
+		must(t, err)
+		same(t, "left", list, []idp.Session{bobs, live})
 	})
 }

@@ -25,7 +25,7 @@ const (
 )
 
 // A sweptTable is one whose rows know by dead_at when they are dead, and are found along the
-// primary key without an index of its own (I-11).
+// primary key, or the first column of it, without an index of its own (I-11).
 type sweptTable struct{ name, key string }
 
 var sweptTables = []sweptTable{
@@ -33,11 +33,18 @@ var sweptTables = []sweptTable{
 	{"sessions", "id"},
 	{"denied", "key"},
 	{"counters", "key"},
+	{"devices", "user_id"}, // of whom each has few
+	{"jobs", "id"},
 }
 
 // Sweep implements idp.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	total, err := s.sweepPushed(ctx, now)
+	if err != nil {
+		return total, err
+	}
+	n, err := s.sweepBlocks(ctx, now)
+	total += n
 	if err != nil {
 		return total, err
 	}
@@ -57,6 +64,12 @@ func (s *Store) sweepPushed(ctx context.Context, now time.Time) (int, error) {
 		DELETE FROM pushed
 		WHERE id IN (SELECT id FROM pushed WHERE id < ? ORDER BY id LIMIT ?)`,
 		firstID(now.Add(-pushedKeep)), sweepBatch)
+	return int(n), err
+}
+
+// sweepBlocks goes over all: every node has them in its memory, so they are few.
+func (s *Store) sweepBlocks(ctx context.Context, now time.Time) (int, error) {
+	n, err := s.exec(ctx, `DELETE FROM blocks WHERE until < ?`, now)
 	return int(n), err
 }
 

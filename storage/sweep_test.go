@@ -40,14 +40,27 @@ func TestI11_OnlyDeadRowsAreSwept(t *testing.T) {
 		must(t, s.Deny(ctx, []byte("live"), at(time.Minute)))
 		must(t, s.Deny(ctx, []byte("live"), at(time.Hour)))
 		must(t, s.Deny(ctx, []byte("live"), at(time.Minute))) // never lowered
-		_, err = s.ReserveSlots(ctx, []guard.Slot{{Key: []byte("c"), Limit: 1, Ends: at(time.Minute)}})
+		_, err = s.ReserveCounters(ctx, []guard.Counter{window("c", 1)}, at(0))
 		must(t, err)
+		device := newDevice(u.ID, 1)
+		device.DeadAt = at(time.Minute)
+		must(t, s.PutDevice(ctx, device, 20))
+		must(t, s.PutDevice(ctx, newDevice(u.ID, 2), 20))
+		job := newJob("")
+		job.DeadAt = at(time.Minute)
+		_, err = s.AddJob(ctx, job)
+		must(t, err)
+		must(t, s.PutBlock(ctx, newBlock("192.0.2.0/24", time.Minute)))
 		must(t, s.AddPushed(ctx, newPushed()))
 
 		same(t, "swept too early", sweep(t, s, at(time.Minute)), 0)
-		same(t, "swept while the walk rests", sweep(t, s, at(2*time.Minute)), 0)
+		same(t, "swept while the walk rests", sweep(t, s, at(2*time.Minute)), 1) // the block
+		same(t, "blocks", count(t, s, "blocks"), 0)
 		must(t, s.Exec(ctx, `DELETE FROM sweeps`))
-		same(t, "swept", sweep(t, s, at(2*time.Minute)), 4)
+		same(t, "swept", sweep(t, s, at(2*time.Minute)), 6)
+		same(t, "counters", count(t, s, "counters"), 0)
+		same(t, "devices", count(t, s, "devices"), 1)
+		same(t, "jobs", count(t, s, "jobs"), 0)
 		_, err = s.Visit(ctx, live.ID, "")
 		must(t, err)
 		_, err = s.Grant(ctx, raised.ID, false)
@@ -66,7 +79,7 @@ func TestI11_OnlyDeadRowsAreSwept(t *testing.T) {
 		same(t, "swept after an hour", sweep(t, s, at(63*time.Minute)), 1) // the deny row
 		same(t, "swept after three", sweep(t, s, at(3*time.Hour)), 1)      // the grant
 		same(t, "pushed requests", count(t, s, "pushed"), 1)
-		same(t, "swept after a day", sweep(t, s, at(25*time.Hour)), 1)
+		same(t, "swept after a day", sweep(t, s, at(25*time.Hour)), 2) // with the other device
 		same(t, "pushed requests", count(t, s, "pushed"), 0)
 	})
 }

@@ -64,6 +64,20 @@ func (s *Store) Users(ctx context.Context, after string, limit int) (us []idp.Us
 	return us, err
 }
 
+// adminsAtMost bounds how many administrators are told of something.
+const adminsAtMost = 100
+
+// Admins implements idp.UserStore.
+func (s *Store) Admins(ctx context.Context) (us []idp.User, err error) {
+	err = s.all(ctx, &us, `
+		SELECT `+userColumns+`
+		FROM users u
+		WHERE u.admin AND u.status = ?
+		ORDER BY u.id
+		LIMIT ?`, string(idp.Active), adminsAtMost)
+	return us, err
+}
+
 // ChangeUser implements idp.UserStore.
 func (s *Store) ChangeUser(ctx context.Context, u idp.User, epoch int64) error {
 	n, err := s.exec(ctx, `

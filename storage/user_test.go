@@ -138,3 +138,21 @@ func TestDeletingAUserDeletesEverythingThatIsTheirs(t *testing.T) {
 		wantErr(t, s.AddSession(ctx, newSession(ada.ID)), idp.ErrNotFound)
 	})
 }
+
+func TestAdminsAreTheActiveAdministrators(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		add := func(name string, change func(*idp.User)) idp.User {
+			t.Helper()
+			u := newUser(name)
+			change(&u)
+			must(t, s.AddUser(t.Context(), u))
+			return u
+		}
+		admin := add("ada", func(u *idp.User) {})
+		add("bob", func(u *idp.User) { u.Admin = false })
+		add("cy", func(u *idp.User) { u.Status = idp.Disabled })
+		got, err := s.Admins(t.Context())
+		must(t, err)
+		same(t, "administrators", got, []idp.User{admin})
+	})
+}

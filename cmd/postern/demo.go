@@ -24,6 +24,7 @@ import (
 	"postern/config"
 	"postern/idp"
 	"postern/idp/secret"
+	loginui "postern/login-ui"
 	"postern/storage"
 )
 
@@ -97,22 +98,29 @@ func (a *app) runDemo(ctx context.Context, f demoFlags) error {
 	return g.Wait()
 }
 
+// otherPorts names both flags: where one port is taken, by another demo perhaps, the other often is.
+const otherPorts = "%w. Choose other ports: --listen 127.0.0.1:0 --rp-listen 127.0.0.1:0"
+
 // prepare makes everything that the demo serves.
 func (d *demo) prepare(ctx context.Context, f demoFlags) (err error) {
 	if err := d.makeDir(f); err != nil {
 		return err
 	}
 	if d.op, err = net.Listen("tcp", f.listen); err != nil {
-		return fmt.Errorf("%w. Choose another port: --listen 127.0.0.1:0", err)
+		return fmt.Errorf(otherPorts, err)
 	}
 	if d.rp, err = net.Listen("tcp", f.rpListen); err != nil {
-		return fmt.Errorf("%w. Choose another port: --rp-listen 127.0.0.1:0", err)
+		return fmt.Errorf(otherPorts, err)
 	}
 	d.configure(f)
 	if d.store, err = storage.Open(ctx, d.cfg.Database.URL, storage.Options{Migrate: true, Log: d.log}); err != nil {
 		return err
 	}
-	if d.idp, err = newProvider(ctx, d.cfg, d.store, idp.Options{Log: d.log}); err != nil {
+	mailer, err := loginui.NewMailer(d.cfg)
+	if err != nil {
+		return err
+	}
+	if d.idp, err = newProvider(ctx, d.cfg, d.store, idp.Options{Log: d.log, Mailer: mailer, Security: slog.New(slog.DiscardHandler)}); err != nil {
 		return err
 	}
 	d.party, err = newRelyingParty(d.cfg.Issuer, d.op.Addr().String(), "http://"+d.rp.Addr().String(), d.derive("client secret", 32), filepath.Join(d.dir, "mail"))
@@ -173,6 +181,8 @@ func (d *demo) configure(f demoFlags) {
 	cfg.Secrets.Keys = []string{root.String()}
 	cfg.Password.Argon2 = config.Argon2{MemoryKiB: 19 << 10, Time: 2, Parallelism: 1}
 	cfg.Branding.Name = "Postern demo"
+	cfg.Mail = config.Mail{Transport: "dir:" + filepath.Join(d.dir, "mail"), From: "Postern demo <no-reply@localhost>"}
+	cfg.Metrics.Listen = noListener
 	d.cfg = cfg
 }
 

@@ -21,16 +21,22 @@ var mayImport = map[string][]string{
 	"config":              {},
 	"idp/secret":          {"idp/guard"},
 	"idp/guard":           {},
-	"idp":                 {"config", "idp/guard", "idp/secret"},
+	"idp/guard/guardtest": {"idp/guard"},
+	"idp/posture":         {"config", "idp"},
+	"idp/names":           {"idp/guard"},
+	"idp/password":        {},
+	"idp/place":           {},
+	"idp":                 {"config", "idp/guard", "idp/place", "idp/secret"},
 	"storage":             {"idp", "idp/guard"},
 	"storage/storagetest": {"storage", "idp"},
+	"storage/redis":       {"idp/guard"},
 	"oauth":               {"config", "idp"},
 	"discovery":           {"config", "oauth"},
 	"login-ui":            {"config", "idp"},
 	"conformance/rp":      {},
 	"conformance":         {"conformance/rp"},
 	"cmd/postern": {
-		"config", "idp", "idp/guard", "idp/secret", "storage", "oauth", "discovery", "login-ui", "conformance/rp",
+		"config", "idp", "idp/guard", "idp/place", "idp/posture", "idp/secret", "storage", "storage/redis", "oauth", "discovery", "login-ui", "conformance/rp",
 	},
 	"docs": {}, // tests alone
 }
@@ -51,6 +57,11 @@ var onlyIn = map[string][]string{
 	"github.com/spf13/cobra":          {"cmd/postern"},
 	"github.com/coreos/go-oidc/v3":    {"cmd/postern"},
 	"golang.org/x/oauth2":             {"cmd/postern"},
+	"github.com/redis/go-redis/v9":    {"storage/redis"},
+	"github.com/wneessen/go-mail":     {"login-ui"},
+	"github.com/prometheus":           {"idp", "cmd/postern"},
+	"github.com/oschwald":             {"idp/place"},
+	"github.com/go-crypt/crypt":       {"idp/secret"},
 }
 
 // noTest is what only tests may import.

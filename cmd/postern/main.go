@@ -14,11 +14,13 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // mails tell times in a person's zone, also where the system has no zones
 
 	"github.com/spf13/cobra"
 
 	"postern/config"
 	"postern/idp"
+	"postern/idp/posture"
 )
 
 // Exit codes, as docs/commands.md lists them.
@@ -100,13 +102,15 @@ func (a *app) root() *cobra.Command {
 	root := group("postern", "an OpenID Connect provider")
 	root.Long = "Postern is an OpenID Connect provider in one binary.\n\n" +
 		"Try it: postern demo\nRun it: POSTERN_ISSUER=https://id.example.com postern serve"
+	root.Version = thisBuild().Version
+	root.SetVersionTemplate(thisBuild().String() + "\n")
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse("%s", flagWords(err)) })
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
 		a.demoCommand(), a.serveCommand(), a.configCommand(), a.userCommand(), a.clientCommand(),
-		a.sessionCommand(), a.keyCommand(), a.migrateCommand(), a.versionCommand(),
+		a.sessionCommand(), a.lockoutCommand(), a.auditCommand(), a.checkCommand(), a.keyCommand(), a.migrateCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -169,12 +173,15 @@ func (a *app) withJSON(c *cobra.Command) *cobra.Command {
 
 func (a *app) helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND | CODE]", Short: "explain a command, or a code such as CFG-012",
+		Use: "help [COMMAND | CODE]", Short: "explain a command, or a code such as CFG-012 or W219",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if code, ok := config.Explain(args[0]); ok {
 					fmt.Fprintf(a.out, "%s: %s\n\n%s\n", code.ID, code.Title, code.Text)
 					return nil
+				}
+				if _, ok := posture.Explain(strings.ToUpper(args[0])); ok {
+					return a.explainCheck(strings.ToUpper(args[0]))
 				}
 				if strings.HasPrefix(strings.ToUpper(args[0]), "CFG-") {
 					return misuse("there is no code %s; codes go from %s to %s", args[0], config.Codes[0].ID, config.Codes[len(config.Codes)-1].ID)

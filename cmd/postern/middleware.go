@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,17 +31,22 @@ import (
 const (
 	maxBody      = 64 << 10 // bytes of a request; the largest is an authorization request by POST
 	maxUserAgent = 512      // bytes that a visitor's user agent is cut to
+	maxPath      = 255      // bytes that a visitor's path is cut to
+	maxMethod    = 16       // bytes that a method is cut to in the log
 )
 
 // A site answers every request of the public listener.
 type site struct {
-	cfg    *config.Config
-	issuer *url.URL
-	ui     *loginui.UI
-	log    *slog.Logger
-	mux    *http.ServeMux
-	origin *http.CrossOriginProtection
-	hsts   []string // the value of Strict-Transport-Security, nil for none
+	cfg     *config.Config
+	issuer  *url.URL
+	p       *idp.Provider
+	ui      *loginui.UI
+	log     *slog.Logger
+	mux     *http.ServeMux
+	origin  *http.CrossOriginProtection
+	proxies guard.Proxies
+	hsts    []string // the value of Strict-Transport-Security, nil for none
+	count   counting // of requests, nil for nobody who asks
 
 	otherHost sync.Once // logs the first request for another host
 }
@@ -62,14 +69,17 @@ func newSite(p *idp.Provider, cfg *config.Config, log *slog.Logger) (*site, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &site{cfg: cfg, issuer: issuer, ui: ui, log: log, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	s := &site{
+		cfg: cfg, issuer: issuer, p: p, ui: ui, log: log, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		proxies: proxies(cfg.Proxy),
+	}
 	if err := s.origin.AddTrustedOrigin(cfg.Issuer); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if issuer.Scheme == "https" && !cfg.Development() {
 		s.hsts = []string{strictTransport(cfg.TLS.HSTS)}
 	}
-	s.handle(routes(ui, as, docs))
+	s.handle(routes(ui, as, docs, cfg.Honeypot.Paths))
 	return s, nil
 }
 
@@ -106,7 +116,9 @@ func (s *site) handle(table []route) {
 	for path, m := range paths {
 		s.mux.Handle(path, m)
 	}
-	s.mux.Handle("/", s.ui.Visitor(http.HandlerFunc(s.ui.NotFound)))
+	s.mux.Handle("/", s.wrap(route{
+		Method: http.MethodGet, Path: "/", Auth: forBrowser, Limiter: limitPages, Caching: noStore, CSRF: csrfSafe, Handler: s.ui.NotFound,
+	}))
 }
 
 // methods are the handlers of one path by their methods.
@@ -135,6 +147,12 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // wrap puts what rt declares around its handler.
 func (s *site) wrap(rt route) http.Handler {
 	h := http.Handler(rt.Handler)
+	switch {
+	case rt.Limiter == limitPages:
+		h = s.spendsPage(h)
+	case rt.form():
+		h = s.spendsAuthAPI(h)
+	}
 	if rt.Auth == forBrowser {
 		h = s.ui.Visitor(h)
 	}
@@ -147,7 +165,75 @@ func (s *site) wrap(rt route) http.Handler {
 	if rt.Caching == noStore {
 		h = withoutStore(h)
 	}
+	switch {
+	case rt.forProgram() && s.cfg.Lockout.DenyTokenEndpoint:
+		h = s.unblocked(h, s.refuseProgram)
+	case !rt.forProgram() && !rt.document():
+		h = s.unblocked(h, s.ui.ShowBlocked)
+	}
 	return h
+}
+
+// unblocked refuses visitors whose network is blocked or on the deny list, before anything else. What
+// is the same for everybody stays: relying parties need it.
+func (s *site) unblocked(next http.Handler, refuse func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.p.Blocked(r.Context()); err != nil {
+			w.Header()["Cache-Control"] = notStored
+			refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuseProgram tells a relying party in the JSON of RFC 6749 §5.2 that its network is blocked. That
+// section has no code for it, so those of §4.1.2.1 are used.
+func (s *site) refuseProgram(w http.ResponseWriter, _ *http.Request, err error) {
+	status, code := http.StatusForbidden, "access_denied"
+	if e, ok := errors.AsType[*idp.Error](err); ok && e.RetryAfter > 0 {
+		status, code = http.StatusTooManyRequests, "temporarily_unavailable"
+		w.Header().Set("Retry-After", strconv.FormatInt(wholeSeconds(e.RetryAfter), 10))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"error":%q,"error_description":"This network is blocked."}`+"\n", code)
+}
+
+// wholeSeconds is d for a header, rounded up.
+func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// spendsPage counts a page that is shown, in this process alone.
+func (s *site) spendsPage(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.p.SpendPage(r.Context()); err != nil {
+			s.ui.ShowFailure(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// spendsAuthAPI counts a form that a program sends, and tells it what is left.
+func (s *site) spendsAuthAPI(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !loginui.PrefersJSON(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		left, err := s.p.SpendAuthAPI(r.Context())
+		if left.Limit > 0 {
+			h := w.Header()
+			h.Set("RateLimit-Limit", strconv.Itoa(left.Limit))
+			h.Set("RateLimit-Remaining", strconv.Itoa(left.Remaining))
+			h.Set("RateLimit-Reset", strconv.FormatInt(wholeSeconds(left.Reset), 10))
+		}
+		if err != nil {
+			s.ui.ShowFailure(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // bounded shows a page to whom sends more than any form holds. Programs are told by the handler.
@@ -210,8 +296,12 @@ var (
 // ServeHTTP gives a request its ID, its visitor and its bounds, and survives its handler.
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, began: time.Now()}
-	a.visitor = idp.Visitor{RequestID: newRequestID(), UserAgent: userAgent(r), Address: s.address(r)}
+	address, ignored := s.address(r)
+	a.visitor = idp.Visitor{RequestID: newRequestID(), UserAgent: printable(r.UserAgent(), maxUserAgent), Address: address, Path: printable(r.URL.Path, maxPath)}
 	r = r.WithContext(idp.WithVisitor(r.Context(), &a.visitor))
+	if ignored != "" {
+		s.p.NoteIgnoredHeader(r.Context(), string(ignored))
+	}
 	h := w.Header()
 	h["X-Request-Id"] = []string{a.visitor.RequestID}
 	h["X-Content-Type-Options"] = noSniff
@@ -237,10 +327,13 @@ func (s *site) finish(a *answer, r *http.Request) {
 			panic(broken)
 		}
 		s.log.ErrorContext(r.Context(), "handler panicked", "panic", fmt.Sprint(broken), "stack", string(debug.Stack()),
-			"method", r.Method, "path", r.URL.Path, "request_id", a.visitor.RequestID)
+			"method", printable(r.Method, maxMethod), "path", a.visitor.Path, "request_id", a.visitor.RequestID)
 		if a.status == 0 {
 			s.showProblem(a, r, http.StatusInternalServerError, "internal_error")
 		}
+	}
+	if s.count != nil {
+		s.count(r.Pattern, r.Method, a.status)
 	}
 	level := slog.LevelDebug
 	if a.status >= 500 {
@@ -251,7 +344,7 @@ func (s *site) finish(a *answer, r *http.Request) {
 	}
 	// The path alone: a query string has codes, tokens and sealed requests in it.
 	s.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request",
-		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", a.status),
+		slog.String("method", printable(r.Method, maxMethod)), slog.String("path", a.visitor.Path), slog.Int("status", a.status),
 		slog.Float64(tookKey, milliseconds(time.Since(a.began))), slog.String("address", a.visitor.Address.String()), slog.String("request_id", a.visitor.RequestID))
 }
 
@@ -310,22 +403,36 @@ func (s *site) withoutPort(host string) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// address is the client's, after the proxies that are believed.
-func (s *site) address(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
+// proxies are those that the settings believe.
+func proxies(cfg config.Proxy) guard.Proxies {
+	var headers []string
+	for name := range strings.SplitSeq(cfg.ClientIPHeader, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			headers = append(headers, name)
+		}
 	}
-	return guard.ClientAddress(peer.Addr(), r.Header.Values("X-Forwarded-For"), s.cfg.Proxy.TrustedHops, s.cfg.Proxy.TrustedCIDRs)
+	return guard.Proxies{Hops: cfg.TrustedHops, Trusted: cfg.TrustedCIDRs, Headers: headers, LeftMost: cfg.Order == "left-most"}
 }
 
-// userAgent is what the client calls itself, as valid UTF-8 of bounded length. Control characters,
-// which steer the terminal of whoever lists sessions, are left out: headers may have those of
-// Unicode.
-func userAgent(r *http.Request) string {
-	text := r.UserAgent()
-	if len(text) > maxUserAgent {
-		text = text[:maxUserAgent]
+// address is the client's, after the proxies that are believed, and why a header about it was not
+// believed that was meant to be.
+func (s *site) address(r *http.Request) (client netip.Addr, ignored guard.Ignored) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, ""
+	}
+	client, ignored = s.proxies.ClientAddress(peer.Addr(), r.Header.Values)
+	if ignored == guard.Missing && r.URL.Path == healthPath { // the proxy asks for itself
+		ignored = ""
+	}
+	return client, ignored
+}
+
+// printable is what a client sent as valid UTF-8 of at most so many bytes. Control characters, which
+// steer the terminal of whoever lists sessions, are left out: headers may have those of Unicode.
+func printable(text string, bytes int) string {
+	if len(text) > bytes {
+		text = text[:bytes]
 	}
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "")

@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"postern/config"
 	"postern/idp"
-	"postern/idp/guard"
 	"postern/idp/secret"
 	"postern/storage"
 )
@@ -35,33 +32,13 @@ func (a *app) load(s config.Source) (*config.Loaded, error) {
 	if err != nil && !errors.As(err, &problems) {
 		return nil, err
 	}
-	problems = append(problems, judgeLimits(loaded)...)
+	problems = append(problems, judgeGate(loaded)...)
 	problems = append(problems, judgeRootKeys(loaded, unreadKeys(problems))...)
 	if len(problems) > 0 {
 		problems.Sort()
 		return loaded, problems
 	}
 	return loaded, nil
-}
-
-// judgeLimits asks the gate whether it can read the limits.
-func judgeLimits(loaded *config.Loaded) (problems config.Problems) {
-	if loaded.RateLimits.Off {
-		return nil
-	}
-	for _, limit := range []struct{ key, text string }{
-		{"rate_limits.login", loaded.RateLimits.Login},
-		{"rate_limits.login_failed", loaded.RateLimits.LoginFailed},
-		{"rate_limits.token_endpoint_auth_failed", loaded.RateLimits.TokenEndpointAuthFailed},
-	} {
-		if _, err := guard.ParseLimits(limit.text); err != nil {
-			// The value stands before the reason already.
-			reason := strings.Replace(err.Error(), " in "+strconv.Quote(limit.text), "", 1)
-			problems = append(problems, loaded.Problem(limit.key, "CFG-070", reason,
-				"Write AMOUNT/PERIOD/SCOPE, several joined with commas: 10/m/ip,5/5m/key."))
-		}
-	}
-	return problems
 }
 
 // unreadKeys tells whether a reference among the root keys has a problem of its own: its key is
@@ -94,9 +71,14 @@ func judgeRootKeys(loaded *config.Loaded, unread bool) (problems config.Problems
 // An office is a provider on the database, for a command.
 type office struct {
 	*idp.Provider
-	store  *storage.Store
-	issuer string // "" where the settings of the command have none
+	store   *storage.Store
+	gate    gate
+	handler string // lockout.handler
+	issuer  string // "" where the settings of the command have none
 }
+
+// close ends what open began.
+func (o *office) close() error { return errors.Join(o.gate.close(), o.store.Close()) }
 
 // open opens the database for a command, beside a server or without one (I-22): the schema is
 // checked, never changed.
@@ -105,6 +87,11 @@ func (a *app) open(ctx context.Context) (*office, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.openWith(ctx, loaded)
+}
+
+// openWith is open with settings that were judged.
+func (a *app) openWith(ctx context.Context, loaded *config.Loaded) (*office, error) {
 	if err := ownedByUs(loaded.Database.SQLitePath()); err != nil {
 		return nil, err
 	}
@@ -114,12 +101,15 @@ func (a *app) open(ctx context.Context) (*office, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newProvider(ctx, loaded.Config, shortStore{store}, idp.Options{Log: log})
-	if err != nil {
-		store.Close()
-		return nil, err
+	o := &office{store: store, handler: loaded.Lockout.Handler, issuer: loaded.Issuer}
+	if o.gate, err = openGate(ctx, loaded.Config); err != nil {
+		o.gate = gate{unreachableGate{err}, nothingToClose}
 	}
-	return &office{p, store, loaded.Issuer}, nil
+	o.Provider, err = newProvider(ctx, loaded.Config, shortStore{store}, idp.Options{Log: log, Gate: o.gate.Store, Security: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	return o, nil
 }
 
 // do opens the database, runs a command's deed and closes it.
@@ -128,7 +118,7 @@ func (a *app) do(ctx context.Context, deed func(ctx context.Context, o *office) 
 	if err != nil {
 		return err
 	}
-	defer o.store.Close()
+	defer o.close()
 	return deed(ctx, o)
 }
 

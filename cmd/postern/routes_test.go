@@ -1,13 +1,18 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"postern/config"
+	"postern/conformance/rp"
 	"postern/discovery"
 	loginui "postern/login-ui"
 	"postern/oauth"
@@ -16,7 +21,7 @@ import (
 
 // tableOf is the table of routes; its handlers are those of no provider.
 func tableOf(*house) []route {
-	return routes(&loginui.UI{}, &oauth.Server{}, &discovery.Documents{})
+	return routes(&loginui.UI{}, &oauth.Server{}, &discovery.Documents{}, config.Default().Honeypot.Paths)
 }
 
 func TestEveryRouteDeclaresEverything(t *testing.T) {
@@ -29,6 +34,7 @@ func TestEveryRouteDeclaresEverything(t *testing.T) {
 		}
 		for _, declared := range []struct{ name, value, known string }{
 			{"Auth", string(rt.Auth), "anyone browser client token"},
+			{"Takes", strings.ReplaceAll(string(rt.Takes), " ", "_"), "nothing password client_secret token"},
 			{"Caching", string(rt.Caching), "no-store handler"},
 			{"CSRF", string(rt.CSRF), "safe origin none sealing"},
 		} {
@@ -58,20 +64,196 @@ func TestRoutesDeclareWhatIsSafe(t *testing.T) {
 		if rt.Caching == handlerCache && rt.Method != http.MethodGet {
 			t.Errorf("%s may be cached", name)
 		}
-		// CrossOriginProtection is for every route but those of the protocol.
-		if strings.HasPrefix(rt.Path, "/oauth2/") == (rt.CSRF == csrfOrigin) && rt.Method == http.MethodPost {
+		// CrossOriginProtection is for every route but those of the protocol, and the honeypot, which
+		// does nothing by anybody's leave.
+		if rt.Auth != forAnyone && strings.HasPrefix(rt.Path, "/oauth2/") == (rt.CSRF == csrfOrigin) && rt.Method == http.MethodPost {
 			t.Errorf("%s: %s", name, rt.CSRF)
 		}
 	}
 }
 
-func TestLimitersAreSettings(t *testing.T) {
+// limiters is the vocabulary of the table, with the defaults that the requirements name.
+var limiters = map[limiter]string{
+	limitLogin: "30/m/ip", limitLoginFailed: "10/m/ip,5/5m/key", limitSignup: "20/m/ip", limitResetPassword: "20/m/ip,5/m/key",
+	limitResetPasswordFromKey: "20/m/ip", limitConfirmEmail: "1/10s/key", limitChangePassword: "5/m/user", limitManageEmail: "10/m/user",
+	limitReauthenticate: "10/m/user", limitRequestLoginCode: "20/m/ip,3/m/key", limitMFAFailed: "5/5m/user,30/m/ip", limitRecoveryCode: "5/15m/user",
+	limitVerifyCode: "20/m/ip", limitWebAuthnOptions: "60/m/ip", limitInvite: "20/m/ip", limitClientFailed: "20/m/ip,20/m/ip+client",
+	limitAdminAPIFailed: "20/m/ip", limitDeviceUserCode: "10/m/ip", limitConsent: "30/m/user", limitAuthAPI: "100/h/ip",
+	limitLongRequest: "20/m/ip", limitPages: "600/m/ip", limitMail: "10/10m/key",
+}
+
+// S0-10: every action of rate_limits is in the vocabulary of the table, with its default.
+func TestS0_10_LimitersAreTheActionsOfTheSettings(t *testing.T) {
+	url := storagetest.SQLite(t)
+	code, out, errs := command(t, url, "", "config", "show", "--json")
+	if code != exitOK {
+		t.Fatal(errs)
+	}
+	var settings []config.Setting
+	if err := json.Unmarshal([]byte(out), &settings); err != nil {
+		t.Fatal(err)
+	}
+	actions := map[limiter]string{}
+	for _, s := range settings {
+		name, ok := strings.CutPrefix(s.Key, "rate_limits.")
+		if ok && strings.Contains(s.Value, "/") && !strings.HasSuffix(name, "cidrs") {
+			actions[limiter(name)] = s.Value
+		}
+	}
+	if !maps.Equal(actions, limiters) {
+		t.Errorf("the settings have\n%v, the table\n%v", actions, limiters)
+	}
 	for _, rt := range tableOf(nil) {
-		if rt.Limiter == unlimited {
+		if _, known := limiters[rt.Limiter]; !known && rt.Limiter != unlimited {
+			t.Errorf("%s %s: there is no rate_limits.%s", rt.Method, rt.Path, rt.Limiter)
+		}
+	}
+}
+
+// S4-57: whatever somebody could guess has a limiter.
+func TestS4_57_EveryRouteThatTakesASecretHasALimiter(t *testing.T) {
+	for _, rt := range tableOf(nil) {
+		guessable := rt.Takes == takesPassword || rt.Takes == takesClientSecret
+		if guessable && (rt.Limiter == unlimited || rt.Limiter == limitPages) {
+			t.Errorf("%s %s takes a %s and has no limiter", rt.Method, rt.Path, rt.Takes)
+		}
+		// Client authentication is a secret whatever the route declares.
+		if rt.Auth == forClient && rt.Takes != takesClientSecret {
+			t.Errorf("%s %s authenticates clients and declares %s", rt.Method, rt.Path, rt.Takes)
+		}
+	}
+}
+
+// S4-57: what a page asks for is what its form's route declares.
+func TestS4_57_FormsThatAskForAPasswordDeclareIt(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), nil)
+	h.addUser(t, "alice")
+	b := h.browser()
+	if page := h.signIn(t, b, "alice", testPassword); page.URL.Path != "/account" {
+		t.Fatalf("alice is at %s", page.URL)
+	}
+	stranger := h.browser()
+	takes := map[string]taken{}
+	for _, rt := range tableOf(h) {
+		if rt.Method == http.MethodPost {
+			takes[rt.Path] = rt.Takes
+		}
+	}
+	asked := 0
+	for _, rt := range tableOf(h) {
+		if rt.Limiter != limitPages {
 			continue
 		}
-		if _, ok := config.FindKey("rate_limits." + string(rt.Limiter)); !ok {
-			t.Errorf("%s %s: there is no rate_limits.%s", rt.Method, rt.Path, rt.Limiter)
+		for _, who := range []*rp.Browser{b, stranger} {
+			page, err := who.Open(t.Context(), testIssuer+rt.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(page.Body), `type="password"`) {
+				continue
+			}
+			asked++
+			if got := takes[page.URL.Path]; got != takesPassword {
+				t.Errorf("%s asks for a password, and its POST declares %q", page.URL.Path, got)
+			}
+		}
+	}
+	if asked < 3 {
+		t.Errorf("%d pages ask for a password", asked)
+	}
+}
+
+// firstRefused is the guess at every route that is answered 429 first, by the defaults of
+// login_failed, change_password and token_endpoint_auth_failed.
+var firstRefused = map[string]int{
+	"/login": 11, "/account/password": 6, "/oauth2/token": 21, "/oauth2/introspect": 21, "/oauth2/revoke": 21, "/admin/": 11, "/wp-login.php": 11,
+}
+
+// S4-57, S0-10: driving a route with wrong secrets ends in 429.
+func TestS4_57_WrongSecretsEndIn429AtEveryRoute(t *testing.T) {
+	for _, rt := range tableOf(nil) {
+		if rt.Takes != takesPassword && rt.Takes != takesClientSecret {
+			continue
+		}
+		t.Run(rt.Method+" "+rt.Path, func(t *testing.T) {
+			h := open(t, storagetest.SQLite(t), func(c *config.Config) { limited(c); c.Lockout.Enabled, c.Honeypot.BlockAfter = false, 0 })
+			h.addUser(t, "alice")
+			guess := guesser(t, h, rt)
+			for n := 1; n <= 100; n++ {
+				switch status, retry := guess(n); {
+				case status == http.StatusTooManyRequests && retry != "":
+					if n != firstRefused[rt.Path] {
+						t.Errorf("guess %d is the first to be refused, want %d", n, firstRefused[rt.Path])
+					}
+					return
+				case status >= http.StatusInternalServerError || status == http.StatusTooManyRequests:
+					t.Fatalf("guess %d is answered %d, Retry-After %q", n, status, retry)
+				}
+			}
+			t.Error("100 wrong secrets are let through")
+		})
+	}
+}
+
+// guesser sends the nth wrong secret to a route, and tells the status and Retry-After.
+func guesser(t *testing.T, h *house, rt route) func(n int) (int, string) {
+	t.Helper()
+	switch rt.Takes {
+	case takesClientSecret:
+		party := h.party(t)
+		return func(n int) (int, string) {
+			basic := base64.StdEncoding.EncodeToString([]byte(party.ClientID + ":wrong" + strconv.Itoa(n)))
+			answer := h.send(t, rt.Method, rt.Path, http.Header{
+				"Content-Type": {"application/x-www-form-urlencoded"}, "Authorization": {"Basic " + basic},
+			}, strings.NewReader("grant_type=client_credentials&token=x"))
+			return answer.StatusCode, answer.Header.Get("Retry-After")
+		}
+	case takesPassword:
+		b := h.browser()
+		if strings.HasPrefix(rt.Path, "/account/") {
+			h.signIn(t, b, "alice", testPassword)
+		}
+		page, err := b.Open(t.Context(), testIssuer+rt.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(n int) (int, string) {
+			form := page.Form()
+			if form == nil {
+				t.Fatalf("guess %d: %s has no form:\n%s", n, page.URL, page.Text())
+			}
+			for name, value := range map[string]string{
+				"username": "alice" + strconv.Itoa(n), "password": "wrong " + strconv.Itoa(n), "new_password": "quite another one",
+			} {
+				if form.Has(name) {
+					if err := form.Fill(name, value); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			next, err := form.Submit(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if next.Form() != nil {
+				page = next
+			}
+			return next.Status, next.Header.Get("Retry-After")
+		}
+	}
+	t.Fatalf("nobody knows how to guess a %s", rt.Takes)
+	return nil
+}
+
+// Where Postern has pages of its own there is no honeypot.
+func TestNoRouteOfOursCanBeAHoneypot(t *testing.T) {
+	for _, rt := range routes(&loginui.UI{}, &oauth.Server{}, &discovery.Documents{}, nil) {
+		path := strings.NewReplacer("{path...}", "", "{$}", "").Replace(rt.Path)
+		for _, trap := range slices.Compact([]string{path, strings.TrimSuffix(path, "/") + "/"}) {
+			code, _, errs := command(t, storagetest.SQLite(t), "", "config", "check", "--set", "honeypot.paths=[\""+trap+"\"]")
+			if code != exitSettings || !strings.Contains(errs, "CFG-073") {
+				t.Errorf("%s may be a honeypot: exit %d %s", trap, code, errs)
+			}
 		}
 	}
 }

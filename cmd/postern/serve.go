@@ -16,7 +16,9 @@ import (
 
 	"postern/config"
 	"postern/idp"
+	"postern/idp/place"
 	"postern/idp/secret"
+	loginui "postern/login-ui"
 	"postern/storage"
 )
 
@@ -56,11 +58,14 @@ func (a *app) serveCommand() *cobra.Command {
 
 // warn says what works but is rarely meant.
 func warn(log *slog.Logger, cfg *config.Config) {
-	if !cfg.Development() && cfg.TLS.Cert == "" && cfg.Proxy.TrustedHops == 0 {
-		log.Warn("no tls.cert, and no proxy is believed: behind a proxy that ends TLS, write `proxy: {trusted_hops: 1}`, or every visitor has the proxy's address")
+	if !cfg.Development() && cfg.TLS.Cert == "" && cfg.Proxy.TrustedHops == 0 && cfg.Proxy.ClientIPHeader == "" {
+		log.Warn("no tls.cert, and no proxy is believed: behind a proxy that ends TLS, write `proxy: {trusted_hops: 1, trusted_cidrs: [NETWORK OF THE PROXY]}`, or every visitor has the proxy's address")
 	}
 	if cfg.RateLimits.Off && !cfg.Development() {
 		log.Warn("rate_limits is false: passwords can be guessed as fast as they are hashed")
+	}
+	if !cfg.Lockout.Enabled && !cfg.Development() {
+		log.Warn("lockout.enabled is false: nobody is locked out, however often they fail")
 	}
 }
 
@@ -68,17 +73,31 @@ func warn(log *slog.Logger, cfg *config.Config) {
 func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Logger) error {
 	began := time.Now()
 	tuneMemory(cfg)
-	store, err := storage.Open(ctx, cfg.Database.URL, storage.Options{Migrate: true, Log: log})
+	operators, err := listenForOperators(cfg.Metrics)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	if operators != nil {
+		defer operators.Close()
+	}
+	r, err := openRoom(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer r.close()
 	release, err := storage.Serve(ctx, cfg.Database.URL)
 	if err != nil {
 		return err
 	}
 	defer release()
-	p, err := newProvider(ctx, cfg, store, idp.Options{Log: log})
+	registry := newRegistry()
+	mailer, err := loginui.NewMailer(cfg)
+	if err != nil {
+		return err
+	}
+	p, err := newProvider(ctx, cfg, r.store, idp.Options{
+		Log: log, Gate: r.gate.Store, Mailer: mailer, Places: r.places, Metrics: registry, Security: r.security.logger(cfg.Log.Security.Level),
+	})
 	if err != nil {
 		return err
 	}
@@ -86,8 +105,59 @@ func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	log.Info("ready", "issuer", cfg.Issuer, "listen", l.Addr().String(), tookKey, milliseconds(time.Since(began)), "version", thisBuild().Version)
-	return runServer(ctx, newServer(s, log), l, cfg.TLS, p)
+	s.count = countRequests(registry)
+	pairs := []any{"issuer", cfg.Issuer, "listen", l.Addr().String()}
+	if operators != nil {
+		pairs = append(pairs, "metrics", operators.Addr().String())
+	}
+	log.Info("ready", append(pairs, tookKey, milliseconds(time.Since(began)), "version", thisBuild().Version)...)
+	g, ctx := errgroup.WithContext(ctx)
+	toTheLast, stop := context.WithCancel(context.WithoutCancel(ctx)) // operators see the last requests end
+	defer stop()
+	g.Go(func() error {
+		defer stop()
+		return runServer(ctx, newServer(s, log), l, cfg.TLS, p)
+	})
+	g.Go(func() error {
+		return runManagement(toTheLast, newServer(newManagement(ctx, p, registry), log), operators)
+	})
+	if r.security != nil {
+		g.Go(func() error { r.security.reopenAtHangup(ctx, log); return nil })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// A room is what a server opens before there is a provider.
+type room struct {
+	store    *storage.Store
+	gate     gate
+	places   *place.Atlas
+	security *securityLog // nil for none
+}
+
+func openRoom(ctx context.Context, cfg *config.Config, log *slog.Logger) (r room, err error) {
+	if r.store, err = storage.Open(ctx, cfg.Database.URL, storage.Options{Migrate: true, Log: log}); err != nil {
+		return r, err
+	}
+	if r.gate, err = openGate(ctx, cfg); err != nil {
+		return r, errors.Join(err, r.store.Close())
+	}
+	if r.places, err = place.Open(cfg.Places.CityFile, cfg.Places.ASNFile); err != nil {
+		return r, errors.Join(fmt.Errorf("places: %w", err), r.gate.close(), r.store.Close())
+	}
+	if r.security, err = openSecurityLog(cfg.Log.Security); err != nil {
+		return r, errors.Join(err, r.places.Close(), r.gate.close(), r.store.Close())
+	}
+	return r, nil
+}
+
+// close ends what openRoom began.
+func (r *room) close() error {
+	return errors.Join(r.security.close(), r.places.Close(), r.gate.close(), r.store.Close())
 }
 
 // memoryRoom is what the process may have beside the hashes of passwords before the collector
@@ -146,4 +216,17 @@ func runServer(ctx context.Context, server *http.Server, l net.Listener, t confi
 		return nil
 	})
 	return g.Wait()
+}
+
+// runManagement serves the management listener until ctx ends; a nil one is none.
+func runManagement(ctx context.Context, server *http.Server, l net.Listener) error {
+	if l == nil {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() }) // nobody loses anything
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }

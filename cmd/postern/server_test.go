@@ -14,6 +14,7 @@ import (
 	"postern/config"
 	"postern/conformance/rp"
 	"postern/idp"
+	"postern/idp/guard"
 	"postern/idp/secret"
 	"postern/storage"
 	"postern/storage/storagetest"
@@ -39,12 +40,19 @@ type house struct {
 // open builds a server on the database of url. change may alter the settings.
 func open(t testing.TB, url string, change func(*config.Config)) *house {
 	t.Helper()
+	return openCounting(t, url, nil, change)
+}
+
+// openCounting is open with the gate's counters elsewhere than in the database.
+func openCounting(t testing.TB, url string, gate guard.Store, change func(*config.Config)) *house {
+	t.Helper()
 	cfg := config.Default()
 	cfg.Issuer = testIssuer
 	cfg.Database.URL = url
 	cfg.Secrets.Keys = []string{testRoot()}
 	cfg.Password.Argon2 = config.Argon2{MemoryKiB: 64, Time: 1, Parallelism: 1}
 	cfg.RateLimits.Off = true
+	cfg.Metrics.Listen = noListener
 	if change != nil {
 		change(cfg)
 	}
@@ -52,7 +60,7 @@ func open(t testing.TB, url string, change func(*config.Config)) *house {
 	log := slog.New(slog.DiscardHandler)
 	var err error
 	h.p, err = newProvider(t.Context(), cfg, h.store, idp.Options{
-		Now: func() time.Time { return h.now }, Log: log, Wait: func(context.Context, time.Duration) {},
+		Now: func() time.Time { return h.now }, Log: log, Wait: func(context.Context, time.Duration) {}, Gate: gate,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -281,16 +289,16 @@ func TestEveryAnswerHasARequestIDOfOurs(t *testing.T) {
 	}
 }
 
-func TestUserAgentHasNoControlCharacters(t *testing.T) {
+func TestWhatIsKeptOfAVisitorHasNoControlCharacters(t *testing.T) {
 	for sent, want := range map[string]string{
 		"Mozilla/5.0 (X11; Linux x86_64)": "Mozilla/5.0 (X11; Linux x86_64)",
 		"a\u009b31mb\u0085c\td":           "a31mbcd", // U+009B begins an escape sequence
 		"a\xffb":                          "ab",
+		"a\x00b":                          "ab",
 		strings.Repeat("é", 300):          strings.Repeat("é", 256),
 		"x" + strings.Repeat("é", 300):    "x" + strings.Repeat("é", 255),
 	} {
-		r := &http.Request{Header: http.Header{"User-Agent": {sent}}}
-		if got := userAgent(r); got != want {
+		if got := printable(sent, maxUserAgent); got != want {
 			t.Errorf("%.40q: got %q, want %q", sent, got, want)
 		}
 	}

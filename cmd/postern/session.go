@@ -95,6 +95,8 @@ func (a *app) sessionListCommand() *cobra.Command {
 // usernames are those that were looked up already.
 type usernames map[idp.ID]string
 
+const maxUsernames = 1000 // that are remembered
+
 // of is a user's name, "" where the user is gone.
 func (n usernames) of(ctx context.Context, o *office, id idp.ID) (string, error) {
 	if name, ok := n[id]; ok {
@@ -103,6 +105,9 @@ func (n usernames) of(ctx context.Context, o *office, id idp.ID) (string, error)
 	u, err := o.FindUser(ctx, id.String())
 	if err != nil && idp.KindOf(err) != idp.Missing {
 		return "", err
+	}
+	if len(n) >= maxUsernames {
+		clear(n)
 	}
 	n[id] = u.Username
 	return u.Username, nil

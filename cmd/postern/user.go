@@ -39,7 +39,7 @@ func viewUser(u idp.User) userView {
 func (a *app) userCommand() *cobra.Command {
 	return a.withSettings(group("user", "add, list and change users",
 		a.userAddCommand(), a.userListCommand(), a.userShowCommand(), a.userSetPasswordCommand(),
-		a.userDisableCommand(), a.userEnableCommand(), a.userDeleteCommand()))
+		a.userUnlockCommand(), a.userDisableCommand(), a.userEnableCommand(), a.userDeleteCommand()))
 }
 
 func (a *app) userAddCommand() *cobra.Command {
@@ -83,8 +83,8 @@ func (a *app) userAddCommand() *cobra.Command {
 	flags.StringVar(&n.Email, "email", "", "the e-mail `ADDRESS`, which signs in as well")
 	flags.BoolVar(&n.EmailVerified, "email-verified", false, "the address is known to be theirs")
 	flags.BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
-	flags.BoolVar(&n.Admin, "admin", false, "note that they are an administrator; nothing reads it yet")
-	flags.StringArrayVar((*[]string)(&n.Groups), "group", nil, "note that they are in a `GROUP`; several; nothing reads it yet")
+	flags.BoolVar(&n.Admin, "admin", false, "they are an administrator: policies of lockout know them, and mails about the honeypot go to them")
+	flags.StringArrayVar((*[]string)(&n.Groups), "group", nil, "they are in a `GROUP`, by which policies of lockout know them; several")
 	flags.StringArrayVar(&claims, "claim", nil, "set a profile claim, `NAME=VALUE`; several: given_name=Alice, address.country=DE")
 	return a.withJSON(c)
 }

@@ -15,6 +15,9 @@ type build struct {
 	Go      string `json:"go"`
 }
 
+// String is b in a line.
+func (b build) String() string { return fmt.Sprintf("postern %s, %s", b.Version, b.Go) }
+
 func thisBuild() build {
 	b := build{Version: "devel", Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
@@ -40,8 +43,8 @@ func (a *app) versionCommand() *cobra.Command {
 			if a.json {
 				return a.writeJSON(b)
 			}
-			fmt.Fprintf(a.out, "postern %s, %s\n", b.Version, b.Go)
-			return nil
+			_, err := fmt.Fprintln(a.out, b)
+			return err
 		},
 	})
 }

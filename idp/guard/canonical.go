@@ -43,20 +43,23 @@ const maxPasses = 6
 
 func canonicalOnce(s string) string {
 	s = visible(norm.NFKC.String(s))
-	s = strings.TrimSpace(norm.NFKC.String(cases.Fold().String(s)))
+	domain := ""
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
-		s = s[:at+1] + canonicalDomain(s[at+1:])
+		// Before the case is folded, which would make a domain with ß or ς another one.
+		s, domain = s[:at+1], canonicalDomain(strings.TrimSpace(s[at+1:]))
 	}
-	return s
+	return strings.TrimSpace(folded(s) + domain)
 }
 
-// canonicalDomain leaves what is no domain as it is: nobody has that address, but its attempts are
-// counted all the same.
+func folded(s string) string { return norm.NFKC.String(cases.Fold().String(s)) }
+
+// canonicalDomain folds what is no domain like anything else: nobody has that address, but its
+// attempts are counted all the same.
 func canonicalDomain(domain string) string {
 	domain = strings.TrimSuffix(domain, ".")
 	ascii, err := idna.Lookup.ToASCII(domain)
 	if err != nil {
-		return domain
+		return folded(domain)
 	}
 	return strings.TrimSuffix(ascii, ".")
 }

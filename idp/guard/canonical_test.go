@@ -23,6 +23,10 @@ func TestS0_13_CanonicalIdentifiersAreOneHoweverTheyAreWritten(t *testing.T) {
 		"alice@example.com.":          "alice@example.com",
 		"alice@BÜCHER.example":        "alice@xn--bcher-kva.example",
 		"alice@xn--bcher-kva.example": "alice@xn--bcher-kva.example",
+		"Straße@STRASSE.example":      "strasse@strasse.example",
+		"alice@straße.example":        "alice@xn--strae-oqa.example", // not strasse.example, which is another domain
+		"alice@Straße.Example":        "alice@xn--strae-oqa.example",
+		"alice@xn--strae-oqa.example": "alice@xn--strae-oqa.example",
 		"alice@example。com":           "alice@example.com",
 		"a@b@example.com":             "a@b@example.com",
 		"alice@exa mple":              "alice@exa mple",
@@ -31,6 +35,15 @@ func TestS0_13_CanonicalIdentifiersAreOneHoweverTheyAreWritten(t *testing.T) {
 		"\u0345\u03b1":                "\u03b9\u03b1",
 		"e\u0301":                     "\u00e9",
 		"user-name_1":                 "user-name_1",
+		"\u00a0\u3000alice\u2003":     "alice",
+		"\u202ealice\u2069":           "alice",      // turned around
+		"\ufb01nn":                    "finn",       // LATIN SMALL LIGATURE FI
+		"\U0001d4d0lice":              "alice",      // MATHEMATICAL BOLD SCRIPT CAPITAL A
+		"\U000e0041alice\U000e007f":   "alice",      // TAG characters
+		"a\u034flice\u115f\u3164":     "alice",      // COMBINING GRAPHEME JOINER, HANGUL FILLER
+		"\u0430lice":                  "\u0430lice", // CYRILLIC SMALL LETTER A is another letter
+		"I\u0307":                     "i\u0307",
+		"alice@xn--BCHER-kva.EXAMPLE": "alice@xn--bcher-kva.example",
 		"@":                           "@",
 	} {
 		if got, ok := Canonical(typed); got != want || !ok {

@@ -3,7 +3,6 @@ package guard
 import (
 	"fmt"
 	"math"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -15,33 +14,15 @@ type Scope string
 // The scopes. There is none that counts by client alone: with it anybody could turn a client off
 // (I-14).
 const (
-	ByAddress          Scope = "ip"   // the network of the address: /64, or one IPv4 address
-	ByKey              Scope = "key"  // the account, or the identifier as typed
+	ByAddress          Scope = "ip"   // the network of the address
+	ByKey              Scope = "key"  // the account, or the name where that is nobody's
 	ByUser             Scope = "user" // the user who is signed in
 	ByAddressAndClient Scope = "ip+client"
+	Global             Scope = "global" // everybody together
 )
 
-// value is what s counts of r. It counts nothing where r lacks it.
-func (s Scope) value(r Request) (value string, counts bool) {
-	switch s {
-	case ByAddress:
-		return network(r.Address), true
-	case ByKey:
-		return r.Key, r.Key != ""
-	case ByUser:
-		return r.User, r.User != ""
-	case ByAddressAndClient:
-		return network(r.Address) + " " + r.Client, r.Client != ""
-	}
-	panic("guard: no such scope: " + string(s))
-}
-
-func network(a netip.Addr) string {
-	if !a.IsValid() {
-		return "none"
-	}
-	return Network(a).String()
-}
+// byAddress tells whether s counts each network for itself.
+func (s Scope) byAddress() bool { return s == ByAddress || s == ByAddressAndClient }
 
 // A Limit allows an amount of something in a period, to each one of a scope. An Amount of 0
 // refuses always.
@@ -51,9 +32,18 @@ type Limit struct {
 	Scope  Scope
 }
 
-// String writes l in the grammar of ParseLimits, its period in seconds.
+// String writes l in the grammar of ParseLimits, its period in the largest unit that it is whole in.
 func (l Limit) String() string {
-	return fmt.Sprintf("%d/%ds/%s", l.Amount, l.Period/time.Second, l.Scope)
+	period := strconv.FormatInt(int64(l.Period/time.Second), 10) + "s"
+	for _, unit := range "mhd" {
+		if size := units[byte(unit)]; l.Period >= size && l.Period%size == 0 {
+			period = strconv.FormatInt(int64(l.Period/size), 10) + string(unit)
+		}
+	}
+	if strings.HasPrefix(period, "1") && len(period) == len("1s") { // as the settings have it
+		period = period[1:]
+	}
+	return fmt.Sprintf("%d/%s/%s", l.Amount, period, l.Scope)
 }
 
 const (
@@ -62,8 +52,8 @@ const (
 )
 
 // ParseLimits reads AMOUNT/PERIOD/SCOPE[,…]. The amount is a whole number; the period is a unit
-// (s, m, h or d) with a number before it, or without for 1; the scope is ip, key, user or
-// ip+client, ip where it is missing. All limits hold at the same time. The empty text and "false"
+// (s, m, h or d) with a number before it, or without for 1; the scope is ip, key, user,
+// ip+client or global, ip where it is missing. All limits hold at the same time. The empty text and "false"
 // limit nothing. Its errors are predicates about the text.
 func ParseLimits(text string) ([]Limit, error) {
 	if t := strings.TrimSpace(text); t == "" || t == "false" {
@@ -114,7 +104,7 @@ func parseAmount(text string) (int, error) {
 var units = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
 
 func parsePeriod(text string) (time.Duration, error) {
-	teach := fmt.Errorf("has the period %q: write a unit, s, m, h or d, with a number before it where it is not 1, such as 5m", text)
+	teach := fmt.Errorf("has the period %q, which is no period: write a unit, s, m, h or d, with a number before it where it is not 1, such as 5m", text)
 	if text == "" {
 		return 0, teach
 	}
@@ -141,10 +131,10 @@ func parsePeriod(text string) (time.Duration, error) {
 
 func parseScope(text string) (Scope, error) {
 	switch s := Scope(text); s {
-	case ByAddress, ByKey, ByUser, ByAddressAndClient:
+	case ByAddress, ByKey, ByUser, ByAddressAndClient, Global:
 		return s, nil
 	case "client":
 		return "", fmt.Errorf(`has the scope "client": with it a stranger could turn a client off, write ip+client`)
 	}
-	return "", fmt.Errorf("has the scope %q: write ip, key, user or ip+client", text)
+	return "", fmt.Errorf("has the scope %q, which is no scope: write ip, key, user, ip+client or global", text)
 }

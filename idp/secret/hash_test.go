@@ -2,12 +2,15 @@ package secret
 
 import (
 	"context"
-	"errors"
 	"net/netip"
+	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/idp/guard"
@@ -115,52 +118,133 @@ func TestWhatIsNoPHCStringIsAnError(t *testing.T) {
 	}
 }
 
-func TestHashesShareTheirMemoryAndNobodyWaitsForLong(t *testing.T) {
-	h := NewHasher(cheap, 64<<10)
-	h.queue = time.Millisecond
-	if err := h.places.Acquire(t.Context(), 64<<10); err != nil { // one hash is running
-		t.Fatal(err)
+// slow makes a hash of h wait until done is closed; began counts those that wait there.
+func slow(h *Hasher) (began *atomic.Int32, done chan struct{}) {
+	began, done = new(atomic.Int32), make(chan struct{})
+	h.stretch = func(work func()) {
+		began.Add(1)
+		<-done
+		work()
 	}
-	_, err := h.Hash(t.Context(), "x")
-	busy, ok := errors.AsType[*Busy](err)
-	if !ok || busy.RetryAfter != h.queue {
-		t.Errorf("got %v, want Busy", err)
-	}
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	if _, err := h.Hash(gone, "x"); !errors.Is(err, context.Canceled) {
-		t.Errorf("of one who left: got %v, want that of the context", err)
-	}
-	h.places.Release(64 << 10)
-	if _, err := h.Hash(t.Context(), "x"); err != nil {
-		t.Errorf("when memory is there again: %v", err)
+	return began, done
+}
+
+func TestNoMoreHashesRunThanThereAreProcessorsAndMemory(t *testing.T) {
+	all := runtime.GOMAXPROCS(0)
+	for name, tc := range map[string]struct {
+		memory int64
+		want   int
+	}{
+		"memory for thousands": {1 << 30, all},
+		"memory for one":       {64<<10 + 1, 1},
+		"memory for none":      {0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := NewHasher(cheap, tc.memory)
+				began, done := slow(h)
+				for range all + 3 {
+					go h.Hash(t.Context(), "x")
+				}
+				synctest.Wait()
+				if got := int(began.Load()); got != tc.want || h.Queued() != all+3-tc.want {
+					t.Errorf("%d run and %d wait, want %d to run", got, h.Queued(), tc.want)
+				}
+				close(done)
+				synctest.Wait()
+				if got := int(began.Load()); got != all+3 || h.Queued() != 0 {
+					t.Errorf("in the end %d ran and %d wait, want all to have run", got, h.Queued())
+				}
+			})
+		})
 	}
 }
 
-func TestNoMoreHashesRunThanThereAreProcessors(t *testing.T) {
-	h := NewHasher(cheap, 1<<30) // memory for 16384 of them
-	h.queue = time.Millisecond
-	all := int64(runtime.GOMAXPROCS(0))
-	if err := h.cores.Acquire(t.Context(), all); err != nil { // so many are running
-		t.Fatal(err)
+func TestAHashIsObservedWithItsLaneAndTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHasher(cheap, 1<<20)
+		h.stretch = func(work func()) {
+			time.Sleep(40 * time.Millisecond) // of the bubble
+			work()
+		}
+		type observation struct {
+			lane string
+			took time.Duration
+		}
+		var got []observation
+		h.Observe = func(lane string, took time.Duration) { got = append(got, observation{lane, took}) }
+		for _, known := range []bool{false, true} {
+			if _, err := h.hash(t.Context(), sender{known: known}, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []observation{{"other", 40 * time.Millisecond}, {"known_device", 40 * time.Millisecond}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestI16_AKnownDeviceIsVerifiedInALaneOfItsOwn(t *testing.T) {
+	g := guard.New(guard.NewMemory(), guard.Settings{
+		Now: time.Now, Lockout: guard.Lockout{KnownDevice: guard.Rule{Aging: guard.Inactivity, Limit: 5}},
+	})
+	h := NewHasher(cheap, 1<<20)
+	hash, _ := h.Hash(t.Context(), "x")
+	var lane string
+	h.Observe = func(l string, _ time.Duration) { lane = l }
+	for device, want := range map[string]string{"laptop": "known_device", "": "other"} {
+		p, err := g.Reserve(t.Context(), guard.Request{
+			Failure: "login_failed", Address: netip.MustParseAddr("192.0.2.1"), Account: "1", Device: device,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Verify(t.Context(), p, "x", hash); err != nil || lane != want {
+			t.Errorf("device %q verified: got the lane %q and %v, want %q", device, lane, err, want)
+		}
+		lane = ""
+		if _, err := h.Rehash(t.Context(), p, "x"); err != nil || lane != want {
+			t.Errorf("device %q hashed: got the lane %q and %v, want %q", device, lane, err, want)
+		}
 	}
-	_, err := h.Hash(t.Context(), "x")
-	if busy, ok := errors.AsType[*Busy](err); !ok || busy.RetryAfter != h.queue {
-		t.Errorf("with every processor taken: got %v, want Busy", err)
-	}
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	if _, err := h.Hash(gone, "x"); !errors.Is(err, context.Canceled) {
-		t.Errorf("of one who left: got %v, want that of the context", err)
-	}
-	h.cores.Release(1)
-	h.queue = maxQueue
-	if _, err := h.Hash(t.Context(), "x"); err != nil {
-		t.Errorf("with one processor free: %v", err)
-	}
-	if !h.cores.TryAcquire(1) {
-		t.Error("a hash that is done keeps its processor")
-	}
+}
+
+func TestI16_AFloodOfPasswordsFromOneNetworkDelaysNobodyElseByMoreThanOneHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := guard.New(nil, guard.Settings{Now: time.Now})
+		h := NewHasher(cheap, 1)
+		began, done := slow(h)
+		decoy := h.Decoy(h.Scheme())
+		verify := func(address string) *atomic.Bool {
+			p, err := g.Reserve(t.Context(), guard.Request{Address: netip.MustParseAddr(address)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			verified := new(atomic.Bool)
+			go func() {
+				if _, err := h.Verify(t.Context(), p, "x", decoy); err != nil {
+					t.Error(err)
+				}
+				verified.Store(true)
+			}()
+			synctest.Wait()
+			return verified
+		}
+		for i := range 50 {
+			verify("203.0.113." + strconv.Itoa(i)) // one /24
+		}
+		neighbour := verify("198.51.100.7")
+		for range 3 { // the one that runs, one of the flood whose turn it was, and the neighbour's
+			done <- struct{}{}
+			synctest.Wait()
+		}
+		if !neighbour.Load() || began.Load() != 4 {
+			t.Errorf("after 3 hashes: the neighbour's is done: %v, %d began", neighbour.Load(), began.Load())
+		}
+		close(done)
+		synctest.Wait()
+	})
 }
 
 func TestTheMemoryOfHashesIsBoundedByProcessorsAndSettings(t *testing.T) {

@@ -188,6 +188,19 @@ func (r *Keyring) Subkeys(p Purpose) [][]byte {
 	return keys
 }
 
+// Oldest is the 32-byte key for a purpose of the root key with the lowest number, for what nodes
+// must agree on while a rotation rolls out: appending and promoting a key leave it as it is. It
+// changes when the oldest key is removed, so that it keeps nothing that lasts.
+func (r *Keyring) Oldest(p Purpose) []byte {
+	oldest := &r.roots[0]
+	for i := range r.roots {
+		if r.roots[i].number < oldest.number {
+			oldest = &r.roots[i]
+		}
+	}
+	return append([]byte(nil), oldest.subkey(p).bytes...)
+}
+
 // What a box holds before the sealed text, and after it.
 const (
 	numberSize = 2

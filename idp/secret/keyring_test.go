@@ -164,6 +164,26 @@ func TestI10_RotationAppendsPromotesAndRemoves(t *testing.T) {
 	}
 }
 
+func TestI10_NodesAgreeOnTheOldestKeyWhileARotationRollsOut(t *testing.T) {
+	one, two, ten := NewRootKey(1), NewRootKey(2), NewRootKey(10)
+	want := ringOf(t, one).Subkeys(ForLimit)[0]
+	for name, r := range map[string]*Keyring{
+		"appended": ringOf(t, one, two), "promoted": ringOf(t, two, one), "three": ringOf(t, ten, one, two),
+	} {
+		if got := r.Oldest(ForLimit); !bytes.Equal(got, want) {
+			t.Errorf("%s: got %x, want that of the first key, %x", name, got, want)
+		}
+	}
+	if got := ringOf(t, ten, two).Oldest(ForLimit); bytes.Equal(got, want) {
+		t.Error("without the first key there is still its subkey")
+	}
+	r := ringOf(t, one)
+	clear(r.Oldest(ForLimit))
+	if got := r.Oldest(ForLimit); !bytes.Equal(got, want) {
+		t.Error("a caller changed the keyring's own key")
+	}
+}
+
 func TestI10_ADatabaseRefusesKeysThatAreNotItsOwn(t *testing.T) {
 	one, two, three := NewRootKey(1), NewRootKey(2), NewRootKey(3)
 	ofOne := ringOf(t, one).Check()

@@ -19,6 +19,7 @@ const (
 	ForDummy       Purpose = "dummy"
 	ForCode        Purpose = "code"
 	ForLimit       Purpose = "rate limit"
+	ForJob         Purpose = "job"
 
 	forCheck Purpose = "check"
 )
@@ -26,5 +27,5 @@ const (
 // purposes are all of them: each keyring derives them at the start, and takes no other.
 var purposes = []Purpose{
 	ForInteraction, ForClientToken, ForTokenMAC, ForSuccessor, ForSigningKey, ForCookie, ForSender,
-	ForDummy, ForCode, ForLimit, forCheck,
+	ForDummy, ForCode, ForLimit, ForJob, forCheck,
 }

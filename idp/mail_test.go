@@ -1,0 +1,150 @@
+package idp_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/config"
+	"postern/idp"
+)
+
+// addAdmin adds an administrator with alicePassword.
+func (h *house) addAdmin(t testing.TB, name string, verified bool) idp.User {
+	t.Helper()
+	u, err := h.AddUser(t.Context(), idp.NewUser{
+		Username: name, Email: name + "@example.com", EmailVerified: verified, Password: alicePassword, Admin: true,
+	})
+	if err != nil {
+		t.Fatalf("add %s: %v", name, err)
+	}
+	return u
+}
+
+func TestAMailToAdministratorsReachesThoseWhoCanBeTold(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addAdmin(t, "root", true)
+		h.addAdmin(t, "unverified", false)
+		h.addUser(t, "alice")
+		gone := h.addAdmin(t, "gone", true)
+		if err := h.DisableUser(t.Context(), gone.ID); err != nil {
+			t.Fatal(err)
+		}
+		err := h.store.Tx(t.Context(), func(ctx context.Context) error {
+			return idp.MailAdmins(h.Provider, ctx, idp.Mail{Kind: "honeypot"})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.doJobs(t)
+		if len(m.mails) != 1 || m.mails[0].To != "root@example.com" || !m.mails[0].At.Equal(h.Now()) {
+			t.Errorf("sent %+v, want one to root", m.mails)
+		}
+	})
+}
+
+func TestWithoutAMailerNothingIsEnqueued(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		h.addAdmin(t, "root", true)
+		h.enqueue(t, idp.Mail{Kind: "lockout", To: "alice@example.com"}, "", h.Now())
+		err := h.store.Tx(t.Context(), func(ctx context.Context) error {
+			return idp.MailAdmins(h.Provider, ctx, idp.Mail{Kind: "honeypot"})
+		})
+		if waiting, _ := h.jobs(t); err != nil || waiting != 0 {
+			t.Errorf("%d jobs wait, %v, want none", waiting, err)
+		}
+	})
+}
+
+func TestARecipientOfManyMailsIsSentTheRestLater(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		for i := range 15 {
+			h.enqueue(t, idp.Mail{Kind: "lockout", To: "alice@example.com", Args: map[string]string{"n": fmt.Sprint(i)}}, "", h.Now())
+		}
+		h.enqueue(t, idp.Mail{Kind: "lockout", To: "bob@example.com"}, "", h.Now())
+		h.doJobs(t)
+		if len(m.mails) != 11 {
+			t.Errorf("sent %d mails at once, want 10 to alice and one to bob", len(m.mails))
+		}
+		h.clock.turn(10 * time.Minute)
+		h.doJobs(t)
+		if len(m.mails) != 16 {
+			t.Errorf("sent %d mails in ten minutes more, want all 16", len(m.mails))
+		}
+	})
+}
+
+// lure sends n attempts to the honeypot, each from an address of its own.
+func (h *house) lure(t *testing.T, n int, c idp.Catch) {
+	t.Helper()
+	for i := range n {
+		ctx := idp.WithVisitor(t.Context(), &idp.Visitor{
+			Address: netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), UserAgent: "Mozilla <b>", RequestID: "req-1",
+		})
+		wantError(t, h.Spring(ctx, c), idp.Denied, "invalid_credentials", "")
+	}
+}
+
+func TestS2_06_AHundredAttemptsInTheHoneypotAreOneMailAndADigest(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addAdmin(t, "root", true)
+		h.lure(t, 100, idp.Catch{Username: "root", Path: "/admin/"})
+		h.doJobs(t)
+		if got := m.kinds(); got != "honeypot" {
+			t.Errorf("sent %q at once, want one mail", got)
+		}
+		h.clock.turn(2 * time.Hour)
+		h.doJobs(t)
+		h.doJobs(t)
+		if got := m.kinds(); got != "honeypot honeypot_digest" {
+			t.Errorf("sent %q, want one mail and one digest", got)
+		}
+	}, func(cfg *config.Config) { cfg.RateLimits.Off = true })
+}
+
+func TestS2_07_TheMailSaysWhoItWasAndNothingKeepsThePassword(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addAdmin(t, "root", true)
+		h.lure(t, 1, idp.Catch{Username: "root\r\nBcc: eve@example.com", Path: "/admin/login?next=/", Parameters: "username=********************&password=********************"})
+		h.doJobs(t)
+		if len(m.mails) != 1 {
+			t.Fatalf("sent %d mails, want one", len(m.mails))
+		}
+		mail := m.mails[0]
+		for arg, want := range map[string]string{"address": "198.51.100.0", "user_agent": "Mozilla <b>", "path": "/admin/login?next=/"} {
+			if got := mail.Args[arg]; got != want {
+				t.Errorf("%s is %q, want %q", arg, got, want)
+			}
+		}
+		if got := mail.Args["username"]; !strings.HasPrefix(got, "root") || strings.ContainsAny(got, "\r\n") {
+			t.Errorf("username is %q, want it in one line", got)
+		}
+		if !mail.At.Equal(h.Now()) {
+			t.Errorf("at %v, want %v", mail.At, h.Now())
+		}
+	})
+}
+
+func TestAMailThatIsRefusedForGoodIsNotTriedAgain(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m, registry := &postman{fails: fmt.Errorf("nobody of that name: %w", idp.ErrMailRefused)}, prometheus.NewRegistry()
+		h.reopenWith(t, func(o *idp.Options) { o.Mailer, o.Metrics = m, registry })
+		h.enqueue(t, idp.Mail{Kind: "lockout", To: "alice@example.com"}, "", h.Now())
+		h.doJobs(t)
+		if waiting, _ := h.jobs(t); waiting != 0 || m.asked != 1 {
+			t.Errorf("%d jobs wait after %d tries, want none after one", waiting, m.asked)
+		}
+		if got := measure(t, registry, "postern_mail_sent_total lockout refused"); got != 1 {
+			t.Errorf("%v mails are counted as refused, want 1", got)
+		}
+	})
+}

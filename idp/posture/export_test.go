@@ -1,0 +1,4 @@
+package posture
+
+// Risks lists everything that Check looks for, in the order of the IDs.
+func Risks() []Risk { return risks }

@@ -1,0 +1,170 @@
+package posture
+
+// risks are in the order of their IDs.
+var risks = []Risk{
+	{
+		ID: "W018", Level: Error, Title: "The profile is development", Deploy: true, judge: judgeProfile,
+		Explain: "The profile development is for a trial on one machine: it allows an issuer with http, cheap password hashes and a gate that counts nothing, and blocks any address.",
+		Remedy:  "Remove profile, and start the server without --dev.",
+	}, {
+		ID: "W032", Level: Error, Title: "The issuer uses http", Deploy: true, judge: judgeIssuer,
+		Explain: "Whoever is on the way reads passwords, codes and tokens, and changes pages.",
+		Remedy:  "Set issuer to an https address.",
+	}, {
+		ID: "W040", Level: Warning, Title: "Metrics are public", Deploy: true, judge: judgeMetrics,
+		Explain: "Metrics tell how many people sign in and fail, and how busy this machine is.",
+		Remedy:  "Set metrics.listen to 127.0.0.1:9090, or let a firewall keep others away.",
+	}, {
+		ID: "W101", Level: Error, Title: "Rate limits are off", judge: judgeLimitsOff,
+		Explain: "Passwords and codes can be guessed, and mails sent, as fast as this machine answers.",
+		Remedy:  "Remove `rate_limits: false`; rate_limits.exempt_cidrs excepts networks.",
+	}, {
+		ID: "W102", Level: Warning, Title: "A rate limit is weak", judge: judgeWeakLimits,
+		Explain: "A limit that allows more than ten times its default is not felt by those who guess.",
+		Remedy:  "Remove the key, or write a limit nearer to its default.",
+	}, {
+		ID: "W103", Level: Warning, Title: "Each process counts for itself", Deploy: true, judge: judgeMemoryLimits,
+		Explain: "Counters in the memory of a process are not shared: with N processes everybody has N times the limits, and a restart forgets all of them.",
+		Remedy:  "Set lockout.handler to database, or to redis.",
+	}, {
+		ID: "W106", Level: Warning, Title: "Passwords may be short", judge: judgePasswordLength,
+		Explain: "Short passwords are guessed from their hashes, should the database be stolen.",
+		Remedy:  "Set password.min_length to 12.",
+	}, {
+		ID: "W109", Level: Error, Title: "Password hashes are cheap", Deploy: true, judge: judgeArgon2,
+		Explain: "Hashes with so little memory are tried by the billion, should the database be stolen.",
+		Remedy:  "Remove password.argon2, or set memory_kib × time to 35840 at least, and memory_kib to 7168 at least.",
+	}, {
+		ID: "W110", Level: Warning, Title: "Hashes may need more memory than there is", Deploy: true, judge: judgeHashMemory,
+		Explain: "Many sign-ins at a time make the system end this process, or swap.",
+		Remedy:  "Set password.hash_memory_mib to half of the machine's memory at most.",
+	}, {
+		ID: "W112", Level: Info, Title: "Every browser is remembered", judge: judgeRemember,
+		Explain: "Whoever signs in on somebody else's machine stays signed in there.",
+		Remedy:  "Set sessions.remember to ask.",
+	}, {
+		ID: "W116", Level: Info, Title: "No mail is sent", Deploy: true, judge: judgeMail,
+		Explain: "Nobody is told that their account was locked, and no administrator what the honeypot caught.",
+		Remedy:  "Set mail.transport and mail.from.",
+	}, {
+		ID: "W121", Level: Error, Title: "Nobody can sign in", judge: judgeRefusingLimits,
+		Explain: "A limit of 0 refuses every attempt, the first one too.",
+		Remedy:  "Remove the key for its default, or write false for no limit.",
+	}, {
+		ID: "W122", Level: Warning, Title: "Everybody shares one limit", judge: judgeSharedLimits,
+		Explain: "A limit with the scope global counts the attempts of all people together, so that a stranger who goes on failing keeps everybody from signing in.",
+		Remedy:  "Write the scope ip or key.",
+	}, {
+		ID: "W201", Level: Error, Title: "Lockout is off", judge: judgeLockoutOff,
+		Explain: "Only the rate limits slow down those who guess passwords.",
+		Remedy:  "Remove lockout.enabled, or set it to true.",
+	}, {
+		ID: "W202", Level: Warning, Title: "Lockout locks nobody", judge: judgeDryRun,
+		Explain: "In a dry run failures are counted and told, and nobody is refused.",
+		Remedy:  "Set lockout.dry_run to false.",
+	}, {
+		ID: "W203", Level: Error, Title: "Nothing is counted", judge: judgeDummy,
+		Explain: "The handler dummy is for development: there is neither a limit nor a lockout.",
+		Remedy:  "Set lockout.handler to database.",
+	}, {
+		ID: "W204", Level: Warning, Title: "Commands do not reach the counters", judge: judgeMemoryLockout,
+		Explain: "Where a server counts in its own memory, `postern lockout list` and `postern lockout reset` do not see it, and a restart unlocks everybody.",
+		Remedy:  "Set lockout.handler to database, or to redis.",
+	}, {
+		ID: "W205", Level: Warning, Title: "Anybody can lock anybody out", judge: judgeWithoutAddress,
+		Explain: "Where failures are counted without the address that they came from, a stranger who knows a username locks its owner out of every browser but those that are known.",
+		Remedy:  "Add ip_address to the parameters, or a limit of 50 failures at least.",
+	}, {
+		ID: "W206", Level: Warning, Title: "The user agent is counted", judge: judgeUserAgent,
+		Explain: "Whoever guesses chooses what the browser calls itself, and has a new budget with each name.",
+		Remedy:  "Remove user_agent from the parameters.",
+	}, {
+		ID: "W207", Level: Warning, Title: "A lock has no end", judge: judgePermanent,
+		Explain: "Nobody but an operator unlocks the account or the address again, so that a stranger keeps its owner out for good.",
+		Remedy:  "Set a cool-off time, or have somebody at hand for `postern lockout reset --user NAME`.",
+	}, {
+		ID: "W208", Level: Info, Title: "Attempts prolong a lock", judge: judgeProlonged,
+		Explain: "A stranger who tries once in a while keeps an account locked for ever.",
+		Remedy:  "Set lockout.reset_cooloff_on_failure to false.",
+	}, {
+		ID: "W209", Level: Error, Title: "Tiers and a plain limit are set", judge: judgeTiers,
+		Explain: "Tiers hold in place of lockout.failure_limit and lockout.cooloff_time: one of the two is not what somebody meant.",
+		Remedy:  "Remove lockout.tiers, or the other key.",
+	}, {
+		ID: "W210", Level: Warning, Title: "A deprecated key is set", judge: judgeDeprecated,
+		Explain: "The key is there for those who come from django-axes, and will go.",
+		Remedy:  "Write lockout.parameters in its place.",
+	}, {
+		ID: "W211", Level: Warning, Title: "The allow list lets too many in", judge: judgeAllowed,
+		Explain: "Addresses on the list are never blocked, never locked out (never_lock_allowed), or are all that may come (only_allowed). Behind a proxy that is not believed, everybody has the proxy's private address.",
+		Remedy:  "Name the networks that are known to be good, and those alone.",
+	}, {
+		ID: "W212", Level: Warning, Title: "A proxy's headers are ignored", ask: askIgnoredHeaders,
+		Explain: "A trusted proxy sends a header that cannot be read as the settings say (not_one_address, too_few_entries), so that all people behind it share one address, and its limits. Or somebody who is no trusted proxy sends the headers of one (untrusted_peer): an attacker who tries to look like another address, or a proxy of yours that proxy.trusted_cidrs lacks.",
+		Remedy:  "Look at the address: where it is a proxy of yours, set proxy.trusted_hops and proxy.trusted_cidrs.",
+	}, {
+		ID: "W213", Level: Error, Title: "X-Forwarded-For is read from its left end", judge: judgeOrder,
+		Explain: "The first entry is what the client wrote, unless the outermost proxy replaces the header: with it everybody chooses their address, and no limit by address holds.",
+		Remedy:  "Set proxy.order to right-most, and proxy.trusted_hops to the number of proxies.",
+	}, {
+		ID: "W214", Level: Warning, Title: "Proxies are believed by their number alone", judge: judgeHops,
+		Explain: "Whoever reaches this server around the proxy writes the header themselves, and chooses their address.",
+		Remedy:  "Set proxy.trusted_cidrs to the networks of the proxies.",
+	}, {
+		ID: "W215", Level: Warning, Title: "Networks are exempt from every limit", judge: judgeExempt,
+		Explain: "From those networks passwords can be guessed as fast as this machine answers.",
+		Remedy:  "Remove rate_limits.exempt_cidrs; it is for measurements and tests.",
+	}, {
+		ID: "W216", Level: Warning, Title: "Nobody records who signs in", judge: judgeLogins,
+		Explain: "After a break-in nobody can tell who was signed in, from where, and when it ended.",
+		Remedy:  "Set audit.logins to true; audit.retention says for how long.",
+	}, {
+		ID: "W217", Level: Info, Title: "Locks are as durable as Redis", judge: judgeRedis,
+		Explain: "Whatever Redis loses, by a restart without persistence or by eviction, unlocks those who were locked out.",
+		Remedy:  "Keep Redis with appendonly yes and maxmemory-policy noeviction, or set lockout.handler to database.",
+	}, {
+		ID: "W218", Level: Warning, Title: "Client authentication goes on without counters", judge: judgeFailOpen,
+		Explain: "While the counters cannot be reached, secrets of clients can be guessed without limit.",
+		Remedy:  "Set rate_limits.client_auth_fail_open to false.",
+	}, {
+		ID: "W219", Level: Warning, Title: "Everybody looks like the proxy", Deploy: true, judge: judgeUnknownProxy,
+		Explain: "The issuer uses https and this server does not, so that a proxy stands before it, and no setting says to believe its header. Limits and locks by address hold for all people together, and the honeypot blocks nobody, since that would block the proxy.",
+		Remedy:  "Set proxy.trusted_hops to the number of proxies, and proxy.trusted_cidrs to their networks.",
+	}, {
+		ID: "W220", Level: Warning, Title: "A policy is for nobody", ask: askPolicyClients,
+		Explain: "A policy of lockout names a client that there is not, so that those whom it was meant for have the common rule.",
+		Remedy:  "Correct the client's ID in lockout.policies, or remove the policy.",
+	}, {
+		ID: "W221", Level: Error, Title: "A setting of the gate cannot be read", judge: judgeGate,
+		Explain: "The server does not start with it.",
+		Remedy:  "Correct the key.",
+	}, {
+		ID: "W222", Level: Warning, Title: "Lockout is weak", judge: judgeWeakLockout,
+		Explain: "A lock that comes after ten times the failures of the default, or ends after a tenth of its time, is not felt by those who guess.",
+		Remedy:  "Remove the key, or write something nearer to its default.",
+	}, {
+		ID: "W223", Level: Info, Title: "Nothing leads to the redirect", judge: judgeRedirect,
+		Explain: "Whoever is locked out is led to lockout.redirect_url with `lockout.response: redirect` alone.",
+		Remedy:  "Set lockout.response to redirect, or remove lockout.redirect_url.",
+	}, {
+		ID: "W224", Level: Info, Title: "A cool-off time has many hours", judge: judgeHours,
+		Explain: "A cool-off time without a unit is in hours, as in django-axes.",
+		Remedy:  "Write the unit: 15h, or 15m.",
+	}, {
+		ID: "W225", Level: Warning, Title: "Nobody gets the honeypot's mails", Deploy: true, ask: askAdmins,
+		Explain: "What the honeypot catches is mailed to administrators whose e-mail address is verified, and there is none.",
+		Remedy:  "Add one with `postern user add --admin --email ADDRESS --email-verified`, or set honeypot.mail to false.",
+	}, {
+		ID: "W226", Level: Warning, Title: "A proxy does not say who comes", ask: askMissingHeaders,
+		Explain: "Requests come from a trusted proxy without the header that has the client's address, so that all people behind it share one address, and its limits. Requests for /healthz are not meant.",
+		Remedy:  "Let the proxy append to X-Forwarded-For, or set the header of proxy.client_ip_header; or remove the address from proxy.trusted_cidrs where it is no proxy.",
+	}, {
+		ID: "W403", Level: Info, Title: "There is no honeypot", judge: judgeHoneypot,
+		Explain: "Those who look for old administration pages are not noticed.",
+		Remedy:  "Remove honeypot.paths, or name paths that nothing else answers.",
+	}, {
+		ID: "W512", Level: Warning, Title: "A client's secret was made by somebody else", ask: askStretchedSecrets,
+		Explain: "It is shorter than those that Postern generates, so that it may be guessed; each use of it costs a password's hash.",
+		Remedy:  "Run `postern client rotate-secret ID`, and give the client the new one.",
+	},
+}
