@@ -153,4 +153,18 @@ shut everybody out, administrators with them.`},
 	{"CFG-075", "a list of names", `Each item names something once, in 1 to 255 bytes: a username, a group, or a parameter of a request.`},
 	{"CFG-076", "a text for those who are locked out", `lockout.cooloff_message and lockout.permalock_message are shown as plain text: at most 500 printable
 characters, on one line.`},
+	{"CFG-080", "the rules of usernames", `username.patterns are regular expressions in the syntax of RE2, each of which a username must match as
+a whole: "^[a-z0-9]+$". username.reserved are names with a letter or a digit at least; who chooses
+one that only looks like it is refused as well.`},
+	{"CFG-081", "a list of domains", `Each item is a domain, which stands for its subdomains too, or *.example.com for the subdomains alone.
+What is in email.allowed_domains is taken although a longer list refuses it, so no domain is in both
+lists.`},
+	{"CFG-082", "when sign-up is open", `signup.open_from and signup.open_until are times with a zone (RFC 3339): 2026-01-31T09:00:00Z, the
+second after the first. signup.open_hours are hours of each day and the zone in which they are meant:
+09:00-17:00 Europe/Berlin. Where they end before they begin they go past midnight.`},
+	{"CFG-083", "what passwords are judged by", `password.validators is a list of length, similarity, common, numeric, complexity and zxcvbn, each once,
+in the order in which people are told what is wrong.`},
+	{"CFG-084", "what security.txt says", `security.contacts are mailto:, https: or tel: addresses; security.expires is a time with a zone;
+security.policy and security.encryption are addresses with https; security.languages are tags such as
+en or pt-BR (RFC 9116 §2.5).`},
 }

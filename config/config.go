@@ -31,8 +31,14 @@ type Config struct {
 	Secrets    Secrets    `yaml:"secrets"`
 	Mail       Mail       `yaml:"mail"`
 	Login      Login      `yaml:"login"`
+	Signup     Signup     `yaml:"signup"`
+	Username   Username   `yaml:"username"`
+	Email      Email      `yaml:"email"`
 	Password   Password   `yaml:"password"`
 	Sessions   Sessions   `yaml:"sessions"`
+	Sudo       Sudo       `yaml:"sudo"`
+	Account    Account    `yaml:"account"`
+	Security   Security   `yaml:"security"`
 	RateLimits RateLimits `yaml:"rate_limits"`
 	Lockout    Lockout    `yaml:"lockout"`
 	Honeypot   Honeypot   `yaml:"honeypot"`
@@ -128,16 +134,99 @@ type Secrets struct {
 type Login struct {
 	// FlowTimeout is how long an interaction may take, from the request to its end.
 	FlowTimeout time.Duration `yaml:"flow_timeout" min:"1m" max:"2h" example:"15m"`
+	// PreventEnumeration is true to answer alike whether an account exists or not; strict lets
+	// several people claim an address until one of them proves that it is theirs; false says plainly
+	// that there is no such account.
+	PreventEnumeration string `yaml:"prevent_enumeration" oneof:"true,strict,false" example:"true"`
+	// UnknownAccountMail tells an address that has no account when somebody asked for a reset in its
+	// name.
+	UnknownAccountMail bool `yaml:"unknown_account_mail" example:"false"`
+
+	Code LoginCode `yaml:"code"`
+
 	// UsernameField is the name of the field for the username in the sign-in form.
 	UsernameField string `yaml:"username_field" example:"username"`
 	// PasswordField is the name of the field for the password in the sign-in form.
 	PasswordField string `yaml:"password_field" example:"password"`
 }
 
+// LoginCode is about signing in with a code that is mailed.
+type LoginCode struct {
+	// Enabled offers it.
+	Enabled bool `yaml:"enabled" example:"true"`
+	// MaxAttempts is how often somebody may mistype a code.
+	MaxAttempts int `yaml:"max_attempts" min:"1" max:"10" example:"3"`
+	// Timeout is how long a code works.
+	Timeout time.Duration `yaml:"timeout" min:"30s" max:"1h" example:"3m"`
+}
+
+// Signup is about new accounts.
+type Signup struct {
+	// Mode is closed, open to everybody, or invite for those who have an invitation.
+	Mode string `yaml:"mode" oneof:"closed,open,invite" example:"open"`
+	// OpenFrom is when sign-up opens, as 2026-01-31T09:00:00Z.
+	OpenFrom string `yaml:"open_from" example:"2026-01-31T09:00:00Z"`
+	// OpenUntil is when it closes.
+	OpenUntil string `yaml:"open_until" example:"2026-02-28T18:00:00Z"`
+	// OpenHours are the hours of the day in which it is open, HH:MM-HH:MM and a time zone.
+	OpenHours string `yaml:"open_hours" example:"09:00-17:00 Europe/Berlin"`
+	// HoneypotField is the name of a field of the form that people do not see: whoever fills it in is
+	// a program, and gets no account. Where it is empty there is none.
+	HoneypotField string `yaml:"honeypot_field" example:"phone_number"`
+	// InviteTTL is how long an invitation works.
+	InviteTTL time.Duration `yaml:"invite_ttl" min:"1h" max:"90d" example:"7d"`
+}
+
+// Username is about what usernames may be.
+type Username struct {
+	// MinLength is how long a username must be.
+	MinLength int `yaml:"min_length" min:"1" max:"64" example:"3"`
+	// Patterns are regular expressions, all of which a username must match as a whole.
+	Patterns []string `yaml:"patterns" example:"[\"^[a-z0-9]+$\"]"`
+	// Charset is ascii, or unicode for letters of one script.
+	Charset string `yaml:"charset" oneof:"ascii,unicode" example:"ascii"`
+	// PreserveCasing keeps capital letters as typed. Two names that differ in them alone are one all
+	// the same.
+	PreserveCasing bool `yaml:"preserve_casing" example:"false"`
+	// Reserved are names that nobody may choose, beside those that are built in.
+	Reserved []string `yaml:"reserved" example:"[ceo]"`
+}
+
+// Email is about people's addresses.
+type Email struct {
+	// Verification is mandatory to let nobody in before they proved their address, optional, or none.
+	Verification string `yaml:"verification" oneof:"mandatory,optional,none" example:"mandatory"`
+	// VerificationByCode mails a code to type where it was asked for; with false it is a link.
+	VerificationByCode bool `yaml:"verification_by_code" example:"true"`
+	// MaxAttempts is how often somebody may mistype that code.
+	MaxAttempts int `yaml:"max_attempts" min:"1" max:"10" example:"3"`
+	// Timeout is how long that code works.
+	Timeout time.Duration `yaml:"timeout" min:"1m" max:"1d" example:"15m"`
+	// LinkTTL is how long that link works.
+	LinkTTL time.Duration `yaml:"link_ttl" min:"10m" max:"30d" example:"3d"`
+	// PlusAddressing is allow, deny, or collapse to count alice+x@ as alice@.
+	PlusAddressing string `yaml:"plus_addressing" oneof:"allow,deny,collapse" example:"allow"`
+	// AllowDisposable takes addresses of domains that are known to be disposable.
+	AllowDisposable bool `yaml:"allow_disposable" example:"false"`
+	// BlockedDomains are refused beside those, *.example.com for the subdomains alone.
+	BlockedDomains []string `yaml:"blocked_domains" example:"[example.net]"`
+	// AllowedDomains are taken although they are on the list of disposable ones.
+	AllowedDomains []string `yaml:"allowed_domains" example:"[relay.example.org]"`
+}
+
 // Password is about passwords and their hashes.
 type Password struct {
 	// MinLength is how long a password must be, in code points.
 	MinLength int `yaml:"min_length" min:"8" max:"64" example:"12"`
+	// Validators are what a password is judged by, in this order: length, similarity, common, numeric,
+	// complexity and zxcvbn.
+	Validators []string `yaml:"validators" example:"[length, similarity, common, numeric, zxcvbn]"`
+	// MinScore is the least score of zxcvbn, from 1 to 4. Administrators need 4.
+	MinScore int `yaml:"min_score" min:"1" max:"4" example:"3"`
+	// AdminMinLength is how long an administrator's password must be.
+	AdminMinLength int `yaml:"admin_min_length" min:"8" max:"64" example:"15"`
+	// ResetTTL is how long the mail of a reset works.
+	ResetTTL time.Duration `yaml:"reset_ttl" min:"5m" max:"1d" example:"30m"`
 	// Argon2 stretches passwords. What is stored with other parameters is hashed anew when its
 	// user signs in.
 	Argon2 Argon2 `yaml:"argon2"`
@@ -167,6 +256,41 @@ type Sessions struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout" min:"1m" max:"30d" example:"8h"`
 	// Remember is ask, which leaves it to the person, or always or never.
 	Remember string `yaml:"remember" oneof:"ask,always,never" example:"ask"`
+	// EndOnPasswordChange ends every other session, and all refresh tokens, when a password changes.
+	EndOnPasswordChange bool `yaml:"end_on_password_change" example:"true"`
+	// TrackActivity keeps when and from where a session was used last. With false only the sign-in is
+	// kept, and no session ends for want of use: each lasts for its lifetime.
+	TrackActivity bool `yaml:"track_activity" example:"true"`
+}
+
+// Sudo is about proving anew who one is, before something sensitive.
+type Sudo struct {
+	// Required asks for it.
+	Required bool `yaml:"required" example:"true"`
+	// Timeout is how long a proof is fresh.
+	Timeout time.Duration `yaml:"timeout" min:"30s" max:"1d" example:"5m"`
+}
+
+// Account is about the pages on which people look after their own account.
+type Account struct {
+	// DeleteGrace is how long an account can be brought back that its user deleted.
+	DeleteGrace time.Duration `yaml:"delete_grace" min:"0s" max:"365d" example:"30d"`
+}
+
+// Security is what /.well-known/security.txt says (RFC 9116).
+type Security struct {
+	// Contacts are where to report a hole: mailto:, https: or tel: addresses. Without one there is no
+	// security.txt.
+	Contacts []string `yaml:"contacts" example:"[\"mailto:security@example.com\"]"`
+	// Expires is when the file is out of date, as 2027-01-31T00:00:00Z; by default 364 days after the
+	// start of the server.
+	Expires string `yaml:"expires" example:"2027-01-31T00:00:00Z"`
+	// Policy is the address of the policy for those who report.
+	Policy string `yaml:"policy" example:"https://example.com/security"`
+	// Languages are those that reports may be in.
+	Languages []string `yaml:"languages" example:"[en, de]"`
+	// Encryption is the address of a key for reports.
+	Encryption string `yaml:"encryption" example:"https://example.com/pgp.asc"`
 }
 
 // RateLimits are limits by action, each AMOUNT/PERIOD/SCOPE, several joined with commas:
@@ -433,9 +557,21 @@ func Default() *Config {
 		TLS:      TLS{HSTS: HSTS{MaxAge: 365 * 24 * time.Hour, IncludeSubdomains: true, Preload: true}},
 		Database: Database{URL: "sqlite:postern.db"},
 		Proxy:    Proxy{Order: "right-most"},
-		Login:    Login{FlowTimeout: 15 * time.Minute, UsernameField: "username", PasswordField: "password"},
-		Password: Password{MinLength: 12, Argon2: Argon2{MemoryKiB: 64 << 10, Time: 3, Parallelism: 2}, HashMemoryMiB: 512},
-		Sessions: Sessions{Lifetime: 14 * 24 * time.Hour, BrowserLifetime: 24 * time.Hour, IdleTimeout: 8 * time.Hour, Remember: "ask"},
+		Login: Login{FlowTimeout: 15 * time.Minute, UsernameField: "username", PasswordField: "password",
+			PreventEnumeration: "true", Code: LoginCode{MaxAttempts: 3, Timeout: 3 * time.Minute},
+		},
+		Signup:   Signup{Mode: "closed", HoneypotField: "phone_number", InviteTTL: 7 * 24 * time.Hour},
+		Username: Username{MinLength: 3, Charset: "ascii"},
+		Email: Email{
+			Verification: "mandatory", VerificationByCode: true, MaxAttempts: 3, Timeout: 15 * time.Minute,
+			LinkTTL: 72 * time.Hour, PlusAddressing: "allow",
+		},
+		Sudo:    Sudo{Required: true, Timeout: 5 * time.Minute},
+		Account: Account{DeleteGrace: 30 * 24 * time.Hour},
+		Password: Password{
+			MinLength: 12, Validators: []string{"length", "similarity", "common", "numeric", "zxcvbn"}, MinScore: 3,
+			AdminMinLength: 15, ResetTTL: 30 * time.Minute, Argon2: Argon2{MemoryKiB: 64 << 10, Time: 3, Parallelism: 2}, HashMemoryMiB: 512},
+		Sessions: Sessions{Lifetime: 14 * 24 * time.Hour, BrowserLifetime: 24 * time.Hour, IdleTimeout: 8 * time.Hour, Remember: "ask", EndOnPasswordChange: true, TrackActivity: true},
 		RateLimits: RateLimits{
 			Login:                   "30/m/ip",
 			LoginFailed:             "10/m/ip,5/5m/key",

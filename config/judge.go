@@ -50,6 +50,22 @@ var rules = []rule{
 		return judgeField(c.Login.UsernameField, c.Login.PasswordField, "login.password_field")
 	}},
 	{"login.password_field", func(c *Config) *complaint { return judgeField(c.Login.PasswordField, "", "") }},
+	{"signup.open_from", func(c *Config) *complaint { return judgeInstant(c.Signup.OpenFrom) }},
+	{"signup.open_until", judgeOpenUntil},
+	{"signup.open_hours", judgeOpenHours},
+	{"signup.honeypot_field", judgeTrap},
+	{"username.patterns", judgePatterns},
+	{"username.reserved", judgeReserved},
+	{"email.blocked_domains", func(c *Config) *complaint {
+		return judgeDomains(c.Email.BlockedDomains, c.Email.AllowedDomains, "email.allowed_domains")
+	}},
+	{"email.allowed_domains", func(c *Config) *complaint { return judgeDomains(c.Email.AllowedDomains, nil, "") }},
+	{"password.validators", judgeValidators},
+	{"security.contacts", judgeContacts},
+	{"security.expires", judgeSecurityExpires},
+	{"security.policy", func(c *Config) *complaint { return judgeWebAddress(c.Security.Policy) }},
+	{"security.languages", judgeLanguages},
+	{"security.encryption", func(c *Config) *complaint { return judgeWebAddress(c.Security.Encryption, "dns", "openpgp4fpr") }},
 	{"password.argon2.memory_kib", judgeArgon2},
 	{"password.hash_memory_mib", judgeHashMemory},
 	{"sessions.idle_timeout", judgeIdleTimeout},

@@ -145,7 +145,7 @@ func judgeMessage(text string) *complaint {
 }
 
 // reservedPaths are ours, with everything below them.
-var reservedPaths = []string{"/.well-known", "/account", "/consent", "/healthz", "/login", "/logout", "/oauth2", "/static"}
+var reservedPaths = []string{"/.well-known", "/account", "/consent", "/healthz", "/login", "/logout", "/oauth2", "/reset", "/secure", "/signup", "/static", "/verify"}
 
 var (
 	honeypotPath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+/?$`)

@@ -224,6 +224,11 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"cap below the refresh":         {file: good + "tokens: {refresh_cap: 1h}\n", want: expect{"CFG-053", "tokens.refresh_cap", "f.yaml:2:23", `"1h"`, "is shorter than tokens.refresh_ttl, which is 1d", "Write at least that, or lower tokens.refresh_ttl."}},
 		"offline cap below":             {file: good + "tokens: {offline_cap: 1h}\n", want: expect{"CFG-053", "tokens.offline_cap", "f.yaml:2:23", `"1h"`, "is shorter than tokens.refresh_ttl, which is 1d", "Write at least that, or lower tokens.refresh_ttl."}},
 		"window beyond the refresh":     {file: good + "tokens: {refresh_ttl: 1m, refresh_window: 1m}\n", want: expect{"CFG-053", "tokens.refresh_window", "f.yaml:2:43", `"1m"`, "is not shorter than tokens.refresh_ttl, which is 1m", "Write less, such as 10s."}},
+		"pattern that is none":          {file: good + "username: {patterns: [\"[a-z\"]}\n", want: expect{"CFG-080", "username.patterns", "f.yaml:2:22", "", "has \"[a-z\", which is no regular expression", "Write it in the syntax of RE2: \"^[a-z0-9]+$\", in quotes."}},
+		"domain that is none":           {file: good + "email: {blocked_domains: [com]}\n", want: expect{"CFG-081", "email.blocked_domains", "f.yaml:2:26", "", "has \"com\", which is no domain", "Write it like example.com, or *.example.com for the subdomains alone, in small letters and with xn-- for others than those of ASCII."}},
+		"sign-up at no time":            {file: good + "signup: {open_from: tomorrow}\n", want: expect{"CFG-082", "signup.open_from", "f.yaml:2:21", `"tomorrow"`, "is no time", "Write date, time and zone (RFC 3339): 2026-01-31T09:00:00Z, or …+01:00."}},
+		"validator that is none":        {file: good + "password: {validators: [lenght]}\n", want: expect{"CFG-083", "password.validators", "f.yaml:2:24", "", "has \"lenght\", which is no validator", "Write length, similarity, common, numeric, complexity or zxcvbn."}},
+		"contact that is none":          {file: good + "security: {contacts: [security@example.com]}\n", want: expect{"CFG-084", "security.contacts", "f.yaml:2:22", "", "has \"security@example.com\", which is no address to report to", "Write mailto:security@example.com, https://example.com/report or tel:+1-201-555-0123."}},
 		"nameless instance":             {file: good + "branding: {name: \" \"}\n", want: expect{"CFG-060", "branding.name", "f.yaml:2:18", `" "`, "is no name for people", "Write 1 to 64 printable characters."}},
 		"script for help":               {file: good + "branding: {support: \"javascript:alert(1)\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"javascript:alert(1)"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
 		"mail to nobody":                {file: good + "branding: {support: \"mailto:\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"mailto:"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
@@ -537,5 +542,52 @@ func TestPasswordForTheMailServerIsReadFromItsFileAndShownToNobody(t *testing.T)
 	shown := fmt.Sprint(loaded.Settings())
 	if strings.Contains(shown, "hunter2") || !strings.Contains(shown, "smtp://me@mail.example.com") {
 		t.Errorf("shown: %s", shown)
+	}
+}
+
+func TestWhatAccountsNeedIsJudged(t *testing.T) {
+	for key, values := range map[string]map[string]bool{
+		"username.patterns":     {`["^[a-z]+$"]`: true, `["a)|(b"]`: false, `[""]`: false, `["(?=a)"]`: false},
+		"username.reserved":     {`["ceo"]`: true, `["--"]`: false},
+		"email.blocked_domains": {`["example.net","*.example.org","*.xyz","xn--bcher-kva.example"]`: true, `["Example.net"]`: false, `["*"]`: false, `["a.*.com"]`: false, `["192.0.2.7"]`: false, `["-a.example"]`: false, `["example.net."]`: false},
+		"email.allowed_domains": {`["relay.example.org"]`: true, `["x@example.org"]`: false},
+		"signup.open_from":      {"2026-01-31T09:00:00Z": true, "2026-01-31T09:00:00+01:00": true, "2026-01-31": false, "2026-02-30T09:00:00Z": false},
+		"signup.open_hours":     {"09:00-17:00 Europe/Berlin": true, "22:00-06:00 UTC": true, "09:00-17:00": false, "9:00-17:00 UTC": false, "09:00-25:00 UTC": false, "09:00-09:00 UTC": false, "09:00-17:00 Local": false, "09:00-17:00 Mars/Olympus": false},
+		"signup.honeypot_field": {"website2": true, "": true, "email": false, "cancel": false, "a b": false},
+		"password.validators":   {`["length"]`: true, `["zxcvbn","complexity"]`: true, `[]`: false, `["length","length"]`: false},
+		"password.min_score":    {"1": true, "4": true, "0": false, "5": false},
+		"security.contacts":     {`["mailto:a@example.com","https://example.com/r","tel:+1-201-555-0123"]`: true, `["mailto:"]`: false, `["http://example.com/"]`: false, `["https://example.com/\r\nPolicy: x"]`: false},
+		"security.expires":      {"2027-01-31T00:00:00Z": true, "soon": false},
+		"security.policy":       {"https://example.com/p": true, "http://example.com/p": false, "/p": false},
+		"security.encryption":   {"https://example.com/k": true, "openpgp4fpr:5f2de5521c63a801ab59ccb603d49de44b29100f": true, "dns:k._openpgpkey.example.com?type=OPENPGPKEY": true, "x": false},
+		"security.languages":    {`["en","pt-BR"]`: true, `["english please"]`: false},
+	} {
+		for value, good := range values {
+			_, err := config.Load(config.Source{Set: []string{"issuer=https://id.example.com", key + "=" + value}})
+			problems, _ := err.(config.Problems)
+			if good != (err == nil) || !good && (len(problems) != 1 || problems[0].Key != key) {
+				t.Errorf("%s=%s: got %v, want it to be good: %t", key, value, err, good)
+			}
+		}
+	}
+}
+
+func TestSignUpClosesAfterItOpens(t *testing.T) {
+	for until, good := range map[string]bool{"2026-01-31T09:00:00Z": false, "2026-01-31T09:00:01Z": true, "2026-01-31T09:30:00+01:00": false} {
+		_, err := config.Load(config.Source{Set: []string{
+			"issuer=https://id.example.com", "signup.open_from=2026-01-31T09:00:00Z", "signup.open_until=" + until,
+		}})
+		if good != (err == nil) {
+			t.Errorf("until %s: got %v, want it to be good: %t", until, err, good)
+		}
+	}
+}
+
+func TestADomainIsInOneListAlone(t *testing.T) {
+	_, err := config.Load(config.Source{Set: []string{
+		"issuer=https://id.example.com", `email.blocked_domains=["a.example"]`, `email.allowed_domains=["a.example"]`,
+	}})
+	if problems, _ := err.(config.Problems); len(problems) != 1 || problems[0].Key != "email.blocked_domains" {
+		t.Errorf("got %v, want a problem of email.blocked_domains", err)
 	}
 }

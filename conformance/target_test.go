@@ -112,17 +112,32 @@ var claimsOnRecord = []string{
 // startPostern starts the binary on a new SQLite file and returns what the environment would say
 // of another provider.
 func startPostern() (map[string]string, error) {
-	folder, err := os.MkdirTemp(home, "serve-")
+	folder, issuer, environment, err := newInstance()
 	if err != nil {
 		return nil, err
+	}
+	made := map[string]string{
+		"ISSUER": issuer, "LOGIN_USERNAME": "alice", "LOGIN_PASSWORD": "seven bridges of Koenigsberg",
+	}
+	if err := register(made, folder, environment); err != nil {
+		return nil, err
+	}
+	_, err = running.start(folder, environment, nil, issuer+"/healthz", "serve")
+	return made, err
+}
+
+// newInstance makes a new SQLite file with its schema, and the environment of a server on it.
+func newInstance() (folder, issuer string, environment []string, err error) {
+	if folder, err = os.MkdirTemp(home, "serve-"); err != nil {
+		return "", "", nil, err
 	}
 	address, err := freeAddress()
 	if err != nil {
-		return nil, err
+		return "", "", nil, err
 	}
 	_, port, _ := strings.Cut(address, ":")
-	issuer := "http://localhost:" + port
-	environment := append(os.Environ(),
+	issuer = "http://localhost:" + port
+	environment = append(os.Environ(),
 		"POSTERN_ISSUER="+issuer, "POSTERN_LISTEN="+address, "POSTERN_PROFILE=development",
 		"POSTERN_DATABASE__URL=sqlite:"+filepath.Join(folder, "postern.db"),
 		// Sixty sign-ins from one address are what an attack looks like, and their hashes would
@@ -130,17 +145,8 @@ func startPostern() (map[string]string, error) {
 		"POSTERN_RATE_LIMITS=false", "POSTERN_PASSWORD__ARGON2__MEMORY_KIB=64",
 		"POSTERN_PASSWORD__ARGON2__TIME=1", "POSTERN_PASSWORD__ARGON2__PARALLELISM=1",
 	)
-	made := map[string]string{
-		"ISSUER": issuer, "LOGIN_USERNAME": "alice", "LOGIN_PASSWORD": "seven bridges of Koenigsberg",
-	}
-	if _, err := command(folder, environment, "", "migrate", "up"); err != nil {
-		return nil, err
-	}
-	if err := register(made, folder, environment); err != nil {
-		return nil, err
-	}
-	_, err = running.start(folder, environment, nil, issuer+"/healthz", "serve")
-	return made, err
+	_, err = command(folder, environment, "", "migrate", "up")
+	return folder, issuer, environment, err
 }
 
 // register makes the user and the clients by the command line.

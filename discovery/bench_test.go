@@ -10,7 +10,7 @@ import (
 
 func BenchmarkDiscovery(b *testing.B) {
 	keys := make([]byte, 1200)
-	d, err := New(oauth.Capabilities{Issuer: "https://id.example"}, func() ([]byte, error) { return keys, nil })
+	d, err := New(oauth.Capabilities{Issuer: "https://id.example"}, func() bool { return false }, func() ([]byte, error) { return keys, nil })
 	if err != nil {
 		b.Fatal(err)
 	}

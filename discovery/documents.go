@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,9 @@ const (
 // Documents are the published documents. Its handlers may be called at the same time.
 type Documents struct {
 	metadata *document
+	// creating is metadata while people may sign up, as creates tells.
+	creating *document
+	creates  func() bool
 	keys     func() ([]byte, error)
 	latest   atomic.Pointer[document] // of the keys
 }
@@ -39,14 +43,23 @@ type document struct {
 
 var typeJSON = []string{"application/json"}
 
-// New returns the documents for c. keys returns the JWKS document, the same slice as long as it
-// does not change.
-func New(c oauth.Capabilities, keys func() ([]byte, error)) (*Documents, error) {
-	body, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("encode the provider metadata: %w", err)
+// New returns the documents for c. creates tells whether people may sign up now, which is told as
+// prompt=create (Initiating User Registration via OpenID Connect 1.0 §4.1). keys returns the JWKS
+// document, the same slice as long as it does not change.
+func New(c oauth.Capabilities, creates func() bool, keys func() ([]byte, error)) (*Documents, error) {
+	d := &Documents{creates: creates, keys: keys}
+	for _, one := range []struct {
+		to      **document
+		prompts []string
+	}{{&d.metadata, c.Prompts}, {&d.creating, append(slices.Clone(c.Prompts), "create")}} {
+		c.Prompts = one.prompts
+		body, err := json.Marshal(c)
+		if err != nil {
+			return nil, fmt.Errorf("encode the provider metadata: %w", err)
+		}
+		*one.to = newDocument(body, metadataAge)
 	}
-	return &Documents{metadata: newDocument(body, metadataAge), keys: keys}, nil
+	return d, nil
 }
 
 func newDocument(body []byte, caching string) *document {
@@ -59,12 +72,20 @@ func newDocument(body []byte, caching string) *document {
 
 // OpenIDConfiguration serves /.well-known/openid-configuration (OpenID Connect Discovery 1.0 §4).
 func (d *Documents) OpenIDConfiguration(w http.ResponseWriter, r *http.Request) {
-	d.metadata.serve(w, r)
+	d.describe(w, r)
 }
 
 // AuthorizationServer serves /.well-known/oauth-authorization-server (RFC 8414 §3). It has the
 // same members: those of OpenID Connect are registered for it, too (RFC 8414 §7.1.2).
 func (d *Documents) AuthorizationServer(w http.ResponseWriter, r *http.Request) {
+	d.describe(w, r)
+}
+
+func (d *Documents) describe(w http.ResponseWriter, r *http.Request) {
+	if d.creates() {
+		d.creating.serve(w, r)
+		return
+	}
 	d.metadata.serve(w, r)
 }
 

@@ -13,7 +13,12 @@ import (
 
 func newDocuments(t *testing.T, keys func() ([]byte, error)) *Documents {
 	t.Helper()
-	d, err := New(oauth.Capabilities{Issuer: "https://id.example", CodeChallengeMethods: []string{"S256"}}, keys)
+	return newDocumentsWhile(t, func() bool { return false }, keys)
+}
+
+func newDocumentsWhile(t *testing.T, creates func() bool, keys func() ([]byte, error)) *Documents {
+	t.Helper()
+	d, err := New(oauth.Capabilities{Issuer: "https://id.example", CodeChallengeMethods: []string{"S256"}, Prompts: []string{"login"}}, creates, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,5 +91,22 @@ func TestBothMetadataDocumentsSayTheSame(t *testing.T) {
 	a, b := ask(d.OpenIDConfiguration, http.MethodGet, ""), ask(d.AuthorizationServer, http.MethodGet, "")
 	if a.Body.String() != b.Body.String() {
 		t.Errorf("got %s and %s", a.Body, b.Body)
+	}
+}
+
+func TestS0_90_CreateIsAdvertisedWhilePeopleMaySignUpAlone(t *testing.T) {
+	open := false
+	d := newDocumentsWhile(t, func() bool { return open }, nil)
+	for _, want := range []struct {
+		open bool
+		list []string
+	}{{false, []string{"login"}}, {true, []string{"login", "create"}}, {false, []string{"login"}}} {
+		open = want.open
+		for name, handler := range map[string]http.HandlerFunc{"OpenID": d.OpenIDConfiguration, "OAuth": d.AuthorizationServer} {
+			var got oauth.Capabilities
+			if err := json.Unmarshal(ask(handler, http.MethodGet, "").Body.Bytes(), &got); err != nil || !reflect.DeepEqual(got.Prompts, want.list) {
+				t.Errorf("%s, open %v: got %v and %v, want %v", name, want.open, got.Prompts, err, want.list)
+			}
+		}
 	}
 }

@@ -25,7 +25,8 @@ type Authenticator struct {
 	ID         ID
 	UserID     ID
 	Kind       AuthenticatorKind
-	Secret     string // a password's PHC string; what other kinds need is sealed
+	Secret     string // a password's hash, in the form of its scheme; what other kinds need is sealed
+	Scheme     string // of a password, by secret.SchemeOf: what decoys are chosen by (I-21)
 	CreatedAt  time.Time
 	LastUsedAt *time.Time
 }
@@ -39,49 +40,64 @@ type AuthenticatorStore interface {
 	Password(ctx context.Context, userID ID) (Authenticator, error)
 	// PutPassword adds a's password or replaces the one that the user has.
 	PutPassword(ctx context.Context, a Authenticator) error
-	// RehashPassword replaces the secret `old` of a, and nothing where it is another by now.
+	// RehashPassword replaces the secret `old` of a, with its scheme, and nothing where it is another
+	// by now.
 	RehashPassword(ctx context.Context, a Authenticator, old string) error
-	// PasswordSchemes counts the stored passwords by scheme and parameters, the part of the PHC
-	// string before the salt (I-21).
+	// PasswordSchemes counts the stored passwords by Scheme (I-21).
 	PasswordSchemes(ctx context.Context) (map[string]int, error)
 }
 
 // SetPassword sets a user's password for an operator: it raises the epoch, ends every session and
 // revokes every grant.
 func (p *Provider) SetPassword(ctx context.Context, id ID, password string) error {
-	a, err := p.newPassword(ctx, id, "password", password)
+	u, err := p.store.User(ctx, id)
+	if err != nil {
+		return stored("set password", err)
+	}
+	a, err := p.newPassword(ctx, u, "password", password)
 	if err != nil {
 		return err
 	}
 	return p.changeUser(ctx, "set password", id, func(ctx context.Context, u User) error {
+		u.MustChangePassword = false
 		sessions, grants, err := p.raiseEpoch(ctx, &u, "password_change")
 		if err != nil {
 			return err
 		}
-		if err := p.store.PutPassword(ctx, a); err != nil {
+		if err := p.replacePassword(ctx, u, a); err != nil {
+			return err
+		}
+		if err := p.tellAdminChange(ctx, u, "password"); err != nil {
 			return err
 		}
 		return p.record(ctx, eventPasswordSet(u, sessions, grants))
 	})
 }
 
+// replacePassword keeps a in the Tx of ctx, and ends what else would let somebody in as u.
+func (p *Provider) replacePassword(ctx context.Context, u User, a Authenticator) error {
+	if err := p.store.PutPassword(ctx, a); err != nil {
+		return err
+	}
+	return p.store.EndTickets(ctx, u.ID, p.Now(), ForReset, ForLogIn, ForAddress)
+}
+
 // ChangePassword changes the password of the user who is signed in by v, who shows the current
-// one. It ends every other session and revokes every grant of theirs, lifts v's session to the
-// new epoch and returns its new token. It is Denied where the current password is wrong, and Stale
-// where the session or the user changed since v was read.
+// one; whoever has none sets the first one with a fresh proof of who they are. Unless the settings
+// keep them (sessions.end_on_password_change) it ends every other session and revokes every grant
+// of theirs. It lifts v's session to the new epoch and returns its new token. It is Denied where
+// the current password is wrong, and Stale where the session or the user changed since v was read.
 func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new string) (SignedIn, error) {
-	if err := p.confirmPassword(ctx, v, current); err != nil {
+	first, err := p.allowPassword(ctx, v, current)
+	if err != nil {
 		return SignedIn{}, err
 	}
-	a, err := p.newPassword(ctx, v.User.ID, "new_password", new)
+	a, err := p.newPassword(ctx, v.User, "new_password", new)
 	if err != nil {
 		return SignedIn{}, err
 	}
 	// The present session was proved anew by the current password, and by the new one from here on.
-	s := p.newSession(ctx, v.User, v.Session.Remembered)
-	s.ID, s.CreatedAt, s.EndsAt = v.Session.ID, v.Session.CreatedAt, v.Session.EndsAt
-	p.touched(&s, s.LastSeenAt)
-	s.Methods = v.Session.Methods.with(Method{Name: "pwd", Authenticator: a.ID, At: s.LastSeenAt.Truncate(time.Second)})
+	s := p.renewed(ctx, v, a)
 	changed := SignedIn{Token: s.renewSecret()}
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
 		u, err := p.store.User(ctx, v.User.ID)
@@ -94,22 +110,23 @@ func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new st
 		if err := p.liftDevice(ctx, u); err != nil {
 			return err
 		}
-		sessions, grants, err := p.raiseEpochBut(ctx, &u, "password_change", s.ID)
+		u.MustChangePassword = false
+		sessions, grants, err := p.raiseEpochOf(ctx, &u, s.ID)
 		if err != nil {
 			return err
 		}
 		s.Epoch = u.Epoch
 		changed.User, changed.Session = u, s
-		if err := p.store.PutPassword(ctx, a); err != nil {
+		if err := p.replacePassword(ctx, u, a); err != nil {
 			return err
 		}
 		if err := p.store.RenewSession(ctx, s, v.Session.Authentication); err != nil {
 			return err
 		}
-		return p.record(ctx, eventPasswordChanged(s, sessions, grants))
+		return p.tellPasswordChange(ctx, u, s, first, sessions, grants)
 	})
 	if errors.Is(err, ErrConflict) {
-		err = &Error{Kind: Stale, Code: "session_changed", Cause: err}
+		err = sessionChanged(err)
 	}
 	if err != nil {
 		return SignedIn{}, stored("change password", err)
@@ -117,55 +134,82 @@ func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new st
 	return changed, nil
 }
 
+// allowPassword tells whether a new password would be the first one of v's user, and is Denied where
+// they may not set one.
+func (p *Provider) allowPassword(ctx context.Context, v *Visit, current string) (first bool, err error) {
+	if current == "" {
+		if err := p.Blocked(ctx); err != nil {
+			return false, err
+		}
+		_, err := p.store.Password(ctx, v.User.ID)
+		if errors.Is(err, ErrNotFound) {
+			return true, p.sudo(v)
+		}
+		if err != nil {
+			return false, stored("find a password", err)
+		}
+	}
+	_, err = p.confirmPassword(ctx, v, actionChangePassword, current)
+	return false, err
+}
+
+// raiseEpochOf raises the epoch for a password that u's session changed: the others end, or are
+// lifted to it, as the settings have it.
+func (p *Provider) raiseEpochOf(ctx context.Context, u *User, session ID) (sessions, grants int, err error) {
+	if p.cfg.Sessions.EndOnPasswordChange {
+		return p.raiseEpochBut(ctx, u, "password_change", session)
+	}
+	former := u.Epoch
+	u.Epoch, u.UpdatedAt = former+1, p.Now()
+	if err := p.store.ChangeUser(ctx, *u, former); err != nil {
+		return 0, 0, err
+	}
+	if err := p.store.LiftSessions(ctx, u.ID, former, u.Epoch); err != nil {
+		return 0, 0, err
+	}
+	return 0, 0, p.store.LiftGrants(ctx, u.ID, former, u.Epoch)
+}
+
+// tellPasswordChange records the change and mails it, in the Tx of ctx.
+func (p *Provider) tellPasswordChange(ctx context.Context, u User, s Session, first bool, sessions, grants int) error {
+	kind, e := "password_changed", eventPasswordChanged(s, sessions, grants)
+	if first {
+		kind, e.Details["first"] = "password_set", true
+	}
+	if err := p.tellAlarmed(ctx, u, kind, nil); err != nil {
+		return err
+	}
+	return p.record(ctx, e)
+}
+
 // confirmPassword verifies the current password of the user who is signed in, as strictly as a
-// login, so that whoever found an open session cannot try passwords there. It is one budget, and one
-// lock, wherever the password is shown.
-func (p *Provider) confirmPassword(ctx context.Context, v *Visit, current string) error {
+// login, so that whoever found an open session cannot try passwords there. It is one budget of
+// failures, and one lock, wherever the password is shown.
+func (p *Provider) confirmPassword(ctx context.Context, v *Visit, action guard.Action, current string) (Authenticator, error) {
 	f := failure{
 		kind: attemptConfirm, started: p.clock(), user: v.User, typed: v.User.Username,
 		answer: &Error{Kind: Denied, Code: "invalid_credentials", Field: "password"},
 	}
 	if err := p.Blocked(ctx); err != nil {
-		return err
+		return Authenticator{}, err
 	}
 	password, err := p.store.Password(ctx, v.User.ID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return stored("find a password", err)
+		return Authenticator{}, stored("find a password", err)
 	}
-	permit, err := p.reserve(ctx, &f, guard.Request{
-		Attempt: actionChangePassword, Failure: actionLoginFailed, User: v.User.ID.String(),
-	})
+	permit, err := p.reserve(ctx, &f, guard.Request{Attempt: action, Failure: actionLoginFailed, User: v.User.ID.String()})
 	if err != nil {
-		return err
+		return Authenticator{}, err
 	}
 	right, _, err := p.verifyPassword(ctx, permit, shownPassword{accountKey(v.User, ""), current, password.Secret})
 	if err != nil || right {
 		p.refund(ctx, permit)
 		p.noteBusy(ctx, v.User.ID, "check a password", err)
-		return err
+		return password, err
 	}
 	f.permit = permit
 	a := p.attempt(ctx, f.kind, f.user, f.typed, f.clientID, "wrong_password")
-	return p.fail(ctx, f, a, eventPasswordNotConfirmed(v.Session))
-}
-
-// newPassword checks a password that somebody chose and hashes it. field is where an error shows.
-func (p *Provider) newPassword(ctx context.Context, userID ID, field, password string) (Authenticator, error) {
-	prepared, length, err := secret.Prepare(password)
-	switch {
-	case errors.Is(err, secret.ErrPasswordTooLong):
-		return Authenticator{}, invalid("password_too_long", field, map[string]any{"max": secret.MaxPassword})
-	case err != nil:
-		return Authenticator{}, invalid("password_invalid", field, nil)
-	case length < p.cfg.Password.MinLength:
-		return Authenticator{}, invalid("password_too_short", field, map[string]any{"min": p.cfg.Password.MinLength, "count": length})
-	}
-	hash, err := p.hasher.Hash(ctx, prepared)
-	if err != nil {
-		return Authenticator{}, hashing("hash a new password", err)
-	}
-	now := p.Now()
-	return Authenticator{ID: NewID(now), UserID: userID, Kind: PasswordKind, Secret: hash, CreatedAt: now}, nil
+	return Authenticator{}, p.fail(ctx, f, a, eventPasswordNotConfirmed(v.Session))
 }
 
 // codeBusy is the Code of whom the hash queue sends away.
@@ -197,7 +241,11 @@ func (p *Provider) verifyPassword(ctx context.Context, permit *guard.Permit, s s
 	if hash == "" {
 		hash = p.hasher.Decoy(p.dummyScheme(s.key))
 	}
-	matches, err := p.hasher.Verify(ctx, permit, prepared, hash)
+	shown := secret.Shown{Prepared: prepared}
+	if unfit == nil {
+		shown.Raw = s.password
+	}
+	matches, err := p.hasher.VerifyShown(ctx, permit, shown, hash)
 	if err != nil {
 		return false, "", hashing("verify a password", err)
 	}

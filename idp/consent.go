@@ -78,6 +78,11 @@ func (p *Provider) GiveConsent(ctx context.Context, in *Interaction, v *Visit) e
 // WithdrawConsent takes back what a user allowed a client, and revokes its grants. Grants that are
 // on their way rest on an older version than the consent's floor, and are dead (I-2).
 func (p *Provider) WithdrawConsent(ctx context.Context, userID ID, clientID string) error {
+	return p.withdrawConsent(ctx, userID, clientID, "")
+}
+
+// withdrawConsent does so; actor is that of the event.
+func (p *Provider) withdrawConsent(ctx context.Context, userID ID, clientID, actor string) error {
 	err := p.store.Tx(ctx, func(ctx context.Context) error {
 		now := p.Now()
 		err := p.store.WithdrawConsent(ctx, userID, clientID, now)
@@ -88,7 +93,9 @@ func (p *Provider) WithdrawConsent(ctx context.Context, userID ID, clientID stri
 		if err != nil {
 			return err
 		}
-		return p.record(ctx, eventConsentWithdrawn(userID, clientID, grants))
+		e := eventConsentWithdrawn(userID, clientID, grants)
+		e.Actor = actor
+		return p.record(ctx, e)
 	})
 	return stored("withdraw consent", err)
 }

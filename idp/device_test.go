@@ -155,7 +155,7 @@ func TestI2_APasswordChangeKeepsThePresentDeviceAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, err = h.ChangePassword(at(t, "192.0.2.1", laptop, s.Token), v, alicePassword, "another password"); err != nil {
+		if s, err = h.ChangePassword(at(t, "192.0.2.1", laptop, s.Token), v, alicePassword, "another horse battery"); err != nil {
 			t.Fatal(err)
 		}
 		if !known(laptop) || known(phone) {
@@ -166,7 +166,7 @@ func TestI2_APasswordChangeKeepsThePresentDeviceAlone(t *testing.T) {
 		}
 		// A browser that is no known device becomes none by a change.
 		stranger := [32]byte{7}
-		if _, err := h.ChangePassword(at(t, "192.0.2.3", stranger, s.Token), v, "another password", alicePassword); err != nil {
+		if _, err := h.ChangePassword(at(t, "192.0.2.3", stranger, s.Token), v, "another horse battery", alicePassword); err != nil {
 			t.Fatal(err)
 		}
 		if known(stranger) || known(laptop) {
@@ -181,7 +181,7 @@ func TestI2_ADeviceOfALoginThatWasHashingWhileThePasswordChangedIsNotKnown(t *te
 		h := open(t, slow)
 		u := h.addUser(t, "alice")
 		slow.then = func() {
-			if err := h.SetPassword(context.Background(), u.ID, "another password"); err != nil {
+			if err := h.SetPassword(context.Background(), u.ID, "another horse battery"); err != nil {
 				t.Error(err)
 			}
 		}

@@ -52,6 +52,7 @@ type Error struct {
 	Args       map[string]any // what the text of Code puts in
 	RetryAfter time.Duration  // of Throttled, Unavailable, Locked and Blocked; 0 for no end
 	Lock       *LockedOut     // of Locked
+	More       []*Error       // of Invalid: whatever else is wrong, each with its Field
 	Cause      error          // for the log only
 }
 

@@ -65,6 +65,9 @@ type EventStore interface {
 	AddEvent(ctx context.Context, e Event) error
 	// Events lists events in the order of their IDs, those after the ID `after`, at most limit.
 	Events(ctx context.Context, after ID, limit int) ([]Event, error)
+	// EventsOf lists a user's events, newest first, those before the ID `before` (zero starts at the
+	// newest), at most limit.
+	EventsOf(ctx context.Context, userID, before ID, limit int) ([]Event, error)
 	// PruneEvents deletes events before t, at most a batch, and tells how many.
 	PruneEvents(ctx context.Context, t time.Time) (int, error)
 }
@@ -141,6 +144,15 @@ func eventUserAdded(u User) Event {
 	return Event{Kind: "user.added", UserID: u.ID, Details: Details{"username": u.Username, "admin": u.Admin}}
 }
 
+// eventUserImported tells of a user who came from a file, and the scheme of their hash, "" for none.
+func eventUserImported(u User, scheme string) Event {
+	details := Details{"username": u.Username, "admin": u.Admin}
+	if scheme != "" {
+		details["scheme"] = scheme
+	}
+	return Event{Kind: "user.imported", UserID: u.ID, Details: details}
+}
+
 func eventUserDisabled(u User, sessions, grants int) Event {
 	return Event{Kind: "user.disabled", UserID: u.ID, Details: Details{"sessions_ended": sessions, "grants_revoked": grants}}
 }
@@ -154,6 +166,13 @@ func eventUserDeleted(u User) Event {
 // eventPasswordSet tells of a password that an operator set.
 func eventPasswordSet(u User, sessions, grants int) Event {
 	return Event{Kind: "user.password_set", UserID: u.ID, Details: Details{"sessions_ended": sessions, "grants_revoked": grants}}
+}
+
+// eventPasswordLent tells of a password that an operator set, and that its user has to change.
+func eventPasswordLent(u User, sessions, grants int) Event {
+	e := eventPasswordSet(u, sessions, grants)
+	e.Details["must_change"] = true
+	return e
 }
 
 // eventPasswordChanged tells of a password that its user changed.

@@ -25,3 +25,10 @@ var (
 	PruneOld      = (*Provider).pruneOld
 	RecordFailure = (*Provider).recordFailure
 )
+
+// The times at which people may sign up.
+var (
+	ReadSignUpWindow = readSignUpWindow
+	WindowOpen       = (*signUpWindow).open
+	WindowNext       = (*signUpWindow).next
+)

@@ -365,7 +365,7 @@ func TestS0_94_WhoIsDeniedAsksNoDatabase(t *testing.T) {
 		}
 		counter.Take()
 		h.wantRight(t, "192.0.2.66", "alice", "blocked")
-		_, err = h.ChangePassword(from(t, "192.0.2.66", in.Token), v, alicePassword, "another password")
+		_, err = h.ChangePassword(from(t, "192.0.2.66", in.Token), v, alicePassword, "another horse battery")
 		wantError(t, err, idp.Blocked, "blocked", "")
 		if sent := counter.Take(); len(sent) != 0 {
 			t.Errorf("got %q, want no statement", sent)

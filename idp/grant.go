@@ -181,6 +181,12 @@ type GrantStore interface {
 	RevokeGrant(ctx context.Context, id ID, why string, now time.Time) (bool, error)
 	// RevokeGrants revokes the grants of a user that match f and returns how many.
 	RevokeGrants(ctx context.Context, f GrantFilter, why string, now time.Time) (int, error)
+	// Grants lists a user's live grants, newest first, at most limit: those that are neither revoked
+	// nor dead, and rest on the user's present epoch.
+	Grants(ctx context.Context, userID ID, now time.Time, limit int) ([]Grant, error)
+	// LiftGrants lets the user's grants that rest on the epoch `from`, and are not revoked, rest on
+	// `to`.
+	LiftGrants(ctx context.Context, userID ID, from, to int64) error
 	// Deny makes a deny row for one token, which lives until dead.
 	Deny(ctx context.Context, key []byte, dead time.Time) error
 	// DeniedToken tells whether key has a deny row.

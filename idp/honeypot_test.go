@@ -23,9 +23,9 @@ func (h *house) caught(t testing.TB, address, username string) error {
 
 func TestS2_05_TheHoneypotIsAlwaysWrongAndIsRecorded(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+		h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 		r := h.measured(t)
-		for _, name := range []string{"root", "zoe", "", strings.Repeat("a", 1<<20)} {
+		for _, name := range []string{"ruth", "zoe", "", strings.Repeat("a", 1<<20)} {
 			h.clock.turn(time.Second)
 			wantError(t, h.caught(t, "203.0.113.1", name), idp.Denied, "invalid_credentials", "")
 		}
@@ -71,8 +71,8 @@ func TestS2_05_TheHoneypotAnswersWhenAWrongPasswordDoes(t *testing.T) {
 	s := &waiting{Store: storagetest.Open(t, storagetest.SQLite(t), storage.Options{})}
 	h := open(t, s, func(c *config.Config) { c.Honeypot.BlockAfter = 0 })
 	s.turn = func() { h.clock.turn(130 * time.Millisecond) }
-	h.caught(t, "203.0.113.1", "root")
-	h.codes(t, 1, "203.0.113.1", "root", "wrong password")
+	h.caught(t, "203.0.113.1", "ruth")
+	h.codes(t, 1, "203.0.113.1", "ruth", "wrong password")
 	if want := []time.Duration{70 * time.Millisecond, 70 * time.Millisecond}; !reflect.DeepEqual(h.waits.list, want) {
 		t.Errorf("waited %v, want %v", h.waits.list, want)
 	}
@@ -86,7 +86,7 @@ func TestS2_08_TheNetworkIsBlockedFromEverythingAfterThreeAttempts(t *testing.T)
 			if err := h.Blocked(from(t, "203.0.113.1", idp.SessionToken{})); err != nil {
 				t.Fatalf("after %d attempts: %v", i, err)
 			}
-			wantError(t, h.caught(t, "203.0.113.1", "root"), idp.Denied, "invalid_credentials", "")
+			wantError(t, h.caught(t, "203.0.113.1", "ruth"), idp.Denied, "invalid_credentials", "")
 		}
 		for _, node := range []*house{h, other} {
 			if err := idp.Poll(node.Provider, t.Context()); err != nil {
@@ -113,7 +113,7 @@ func TestS2_08_TheNetworkIsBlockedFromEverythingAfterThreeAttempts(t *testing.T)
 			t.Errorf("cleared %d blocks and %v, want 1", blocks, err)
 		}
 		h.wantRight(t, "203.0.113.1", "alice", "")
-		if err := h.caught(t, "203.0.113.1", "root"); idp.CodeOf(err) != wrong || h.Blocked(from(t, "203.0.113.1", idp.SessionToken{})) != nil {
+		if err := h.caught(t, "203.0.113.1", "ruth"); idp.CodeOf(err) != wrong || h.Blocked(from(t, "203.0.113.1", idp.SessionToken{})) != nil {
 			t.Errorf("after the reset the count begins anew: %v", err)
 		}
 	})
@@ -122,7 +122,7 @@ func TestS2_08_TheNetworkIsBlockedFromEverythingAfterThreeAttempts(t *testing.T)
 func TestS2_08_ABlockHoldsForTheNetworkAndEndsByItself(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		for i := range 3 {
-			h.caught(t, fmt.Sprintf("2001:db8:1:2::%d", i+1), "root")
+			h.caught(t, fmt.Sprintf("2001:db8:1:2::%d", i+1), "ruth")
 		}
 		wantError(t, h.Blocked(from(t, "2001:db8:1:2:ffff::", idp.SessionToken{})), idp.Blocked, "blocked", "")
 		if err := h.Blocked(from(t, "2001:db8:1:3::1", idp.SessionToken{})); err != nil {
@@ -171,7 +171,7 @@ func TestS2_08_WhatMayBeAProxyOrIsAllowedIsNeverBlocked(t *testing.T) {
 				}
 			})
 			for range 5 {
-				if err := h.caught(t, tc.address, "root"); idp.CodeOf(err) != wrong {
+				if err := h.caught(t, tc.address, "ruth"); idp.CodeOf(err) != wrong {
 					t.Fatal(err)
 				}
 			}
@@ -188,7 +188,7 @@ func TestS2_08_NoOtherSiteHasItsVisitorsBlocked(t *testing.T) {
 	h := small(t)
 	ctx := from(t, "203.0.113.1", idp.SessionToken{})
 	for range 5 {
-		wantError(t, h.Spring(ctx, idp.Catch{Username: "root", Path: "/admin/", CrossSite: true}), idp.Denied, "invalid_credentials", "")
+		wantError(t, h.Spring(ctx, idp.Catch{Username: "ruth", Path: "/admin/", CrossSite: true}), idp.Denied, "invalid_credentials", "")
 	}
 	if err := h.Blocked(ctx); err != nil {
 		t.Errorf("got %v, want no block", err)
@@ -202,7 +202,7 @@ func TestS2_05_NoOtherSiteSpendsWhatItsVisitorsSignInWith(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")
 		sent := func() error {
-			return h.Spring(from(t, "192.0.2.1", idp.SessionToken{}), idp.Catch{Username: "root", Path: "/admin/", CrossSite: true})
+			return h.Spring(from(t, "192.0.2.1", idp.SessionToken{}), idp.Catch{Username: "ruth", Path: "/admin/", CrossSite: true})
 		}
 		for range 10 {
 			wantError(t, sent(), idp.Denied, "invalid_credentials", "")
@@ -215,7 +215,7 @@ func TestS2_05_NoOtherSiteSpendsWhatItsVisitorsSignInWith(t *testing.T) {
 		}
 		h.wantCodes(t, "192.0.2.1", "zoe", wrong) // an office behind one address signs in as before
 		h.wantRight(t, "192.0.2.1", "alice", "")
-		wantError(t, h.caught(t, "192.0.2.1", "root"), idp.Denied, "invalid_credentials", "")
+		wantError(t, h.caught(t, "192.0.2.1", "ruth"), idp.Denied, "invalid_credentials", "")
 	})
 }
 
@@ -241,8 +241,8 @@ func TestAnAllowedAddressPassesABlockOfItsNetwork(t *testing.T) {
 func TestNobodyWhoPassesCostsAnAllocation(t *testing.T) {
 	h := small(t, func(c *config.Config) { c.Lockout.DenyCIDRs = networksOf("198.51.100.0/24") })
 	for i := range 3 {
-		h.caught(t, "203.0.113.1", "root")
-		h.caught(t, fmt.Sprint("2001:db8::", i), "root")
+		h.caught(t, "203.0.113.1", "ruth")
+		h.caught(t, fmt.Sprint("2001:db8::", i), "ruth")
 	}
 	ctx := from(t, "192.0.2.1", idp.SessionToken{})
 	if n := testing.AllocsPerRun(100, func() { h.Blocked(ctx) }); n != 0 {
@@ -252,7 +252,7 @@ func TestNobodyWhoPassesCostsAnAllocation(t *testing.T) {
 
 func TestS2_06_TheFirstAttemptIsMailedAtOnceAndTheOthersTogether(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+		h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 		h.addUser(t, "alice")
 		m := h.withPostman(t)
 		for i := range 100 {
@@ -261,7 +261,7 @@ func TestS2_06_TheFirstAttemptIsMailedAtOnceAndTheOthersTogether(t *testing.T) {
 			}
 		}
 		h.doJobs(t)
-		want := idp.Mail{Kind: "honeypot", To: "root@example.com", At: h.Now(), Args: map[string]string{
+		want := idp.Mail{Kind: "honeypot", To: "ruth@example.com", At: h.Now(), Args: map[string]string{
 			"username": "<b>admin</b>", "address": "203.0.113.0", "user_agent": "Browser/1.0", "path": "/admin/login",
 		}}
 		if len(m.mails) != 1 || !reflect.DeepEqual(m.mails[0], want) {
@@ -271,7 +271,7 @@ func TestS2_06_TheFirstAttemptIsMailedAtOnceAndTheOthersTogether(t *testing.T) {
 		h.clock.turn(time.Hour)
 		h.doJobs(t)
 		h.doJobs(t)
-		want = idp.Mail{Kind: "honeypot_digest", To: "root@example.com", At: h.Now(), Args: map[string]string{
+		want = idp.Mail{Kind: "honeypot_digest", To: "ruth@example.com", At: h.Now(), Args: map[string]string{
 			"count": "99", "since": began.Format(time.RFC3339),
 		}}
 		if len(m.mails) != 2 || !reflect.DeepEqual(m.mails[1], want) {
@@ -291,7 +291,7 @@ func TestS2_06_ADigestCountsAllButTheFirstHoweverLongItTookToWriteThemDown(t *te
 	s := &slow{Store: storagetest.Open(t, storagetest.SQLite(t), storage.Options{})}
 	h := open(t, s)
 	s.turn = func() { h.clock.turn(5 * time.Millisecond) }
-	h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+	h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 	m := h.withPostman(t)
 	h.caught(t, "203.0.113.1", "admin")
 	h.caught(t, "203.0.113.2", "admin")
@@ -316,13 +316,13 @@ func (s *slow) AddAttempt(ctx context.Context, a idp.Attempt, keep int) error {
 
 func TestS2_06_ABlockIsMailedAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+		h.addOther(t, idp.NewUser{Username: "chief", Admin: true})
 		m := h.withPostman(t)
 		for range 3 {
 			h.caught(t, "203.0.113.1", "admin")
 		}
 		h.doJobs(t)
-		want := idp.Mail{Kind: "honeypot_block", To: "root@example.com", At: h.Now(), Args: map[string]string{
+		want := idp.Mail{Kind: "honeypot_block", To: "chief@example.com", At: h.Now(), Args: map[string]string{
 			"username": "admin", "address": "203.0.113.1", "network": "203.0.113.1/32", "user_agent": "Browser/1.0", "path": "/admin/login",
 			"until": h.Now().Add(24 * time.Hour).Format(time.RFC3339),
 		}}
@@ -348,7 +348,7 @@ func TestS2_06_ABlockIsMailedAtOnce(t *testing.T) {
 
 func TestS2_06_ABlockByTheFirstAttemptIsOneMail(t *testing.T) {
 	h := small(t, func(c *config.Config) { c.Honeypot.BlockAfter, c.Honeypot.BlockFor = 1, 2*time.Hour })
-	h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+	h.addOther(t, idp.NewUser{Username: "chief", Admin: true})
 	m := h.withPostman(t)
 	h.caught(t, "203.0.113.1", "admin")
 	h.doJobs(t)
@@ -364,7 +364,7 @@ func TestS2_06_ABlockByTheFirstAttemptIsOneMail(t *testing.T) {
 func TestS2_06_ABlockThatFailedIsMailedByTheNextAttempt(t *testing.T) {
 	s := &unblocking{Store: storagetest.Open(t, storagetest.SQLite(t), storage.Options{})}
 	h := open(t, s, func(c *config.Config) { c.Honeypot.BlockAfter = 1 })
-	h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+	h.addOther(t, idp.NewUser{Username: "chief", Admin: true})
 	m := h.withPostman(t)
 	s.fails = errDown
 	h.caught(t, "203.0.113.1", "root")
@@ -379,7 +379,7 @@ func TestS2_06_ABlockThatFailedIsMailedByTheNextAttempt(t *testing.T) {
 
 func TestS2_06_NothingIsMailedWhereTheSettingsSaySo(t *testing.T) {
 	h := small(t, func(c *config.Config) { c.Honeypot.Mail = false })
-	h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+	h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 	m := h.withPostman(t)
 	h.caught(t, "203.0.113.1", "admin")
 	h.doJobs(t)
@@ -392,14 +392,14 @@ func TestABlockWhoseTxFailedIsMadeByTheNextAttempt(t *testing.T) {
 	s := &unblocking{Store: storagetest.Open(t, storagetest.SQLite(t), storage.Options{})}
 	h := open(t, s)
 	for range 2 {
-		h.caught(t, "203.0.113.1", "root")
+		h.caught(t, "203.0.113.1", "ruth")
 	}
 	s.fails = errDown
-	if err := h.caught(t, "203.0.113.1", "root"); idp.KindOf(err) != idp.Unavailable {
+	if err := h.caught(t, "203.0.113.1", "ruth"); idp.KindOf(err) != idp.Unavailable {
 		t.Fatalf("got %v, want Unavailable", err)
 	}
 	s.fails = nil
-	h.caught(t, "203.0.113.1", "root")
+	h.caught(t, "203.0.113.1", "ruth")
 	wantError(t, h.Blocked(from(t, "203.0.113.1", idp.SessionToken{})), idp.Blocked, "blocked", "")
 }
 

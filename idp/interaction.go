@@ -10,12 +10,15 @@ import (
 // A Step is what an End-User must do next.
 type Step string
 
-// The steps, in the order of the table of needs. Those that are missing come with their pages.
+// The steps.
 const (
 	NoStep      Step = ""
 	StepLogIn   Step = "login"
 	StepSelect  Step = "select_account"
 	StepConsent Step = "consent"
+	StepSignUp  Step = "sign_up"
+	StepVerify  Step = "verify_email"
+	StepChange  Step = "change_password"
 	StepDenied  Step = "denied" // the End-User said no: not a page, but the end
 )
 
@@ -54,6 +57,14 @@ type Interaction struct {
 	// numbered by user, so a deed counts for nobody else.
 	Doer ID
 
+	// Ticket is the mailed secret that in waits for, zero for none. Proved says that its code was
+	// shown, by this browser.
+	Ticket ID
+	Proved bool
+	// Mailed is the address or name, as typed, that Ticket was asked for: pages show it. It is kept
+	// with a Ticket alone.
+	Mailed string
+
 	// What was shown, to whom (I-6).
 	Step    Step
 	User    ID
@@ -74,7 +85,8 @@ func (in *Interaction) SignedIn(s *Session) {
 
 // carriesDeed tells whether somebody did something in in.
 func (in *Interaction) carriesDeed() bool {
-	return in.Authenticated != ID{} || in.Chosen != ID{} || in.Consented != 0 || in.Denied || in.Doer != ID{}
+	return in.Authenticated != ID{} || in.Chosen != ID{} || in.Consented != 0 || in.Denied || in.Doer != ID{} ||
+		in.Ticket != ID{}
 }
 
 // promptMet tells whether in carries a deed that its request demanded: then it completes once
@@ -86,7 +98,7 @@ func (in *Interaction) promptMet() bool {
 	case in.Chosen != ID{} && in.prompts("select_account"):
 		return true
 	case in.Authenticated != ID{}:
-		return in.prompts("login") || in.prompts("select_account") || in.Request.MaxAge != nil
+		return in.prompts("login") || in.prompts("select_account") || in.prompts("create") || in.Request.MaxAge != nil
 	}
 	return false
 }
@@ -106,11 +118,18 @@ type Policy struct {
 	NoConsent bool
 	// Public clients have no secret, so that only their redirect URI can prove who they are.
 	Public bool
+	// SignUp says that anybody may make an account now.
+	SignUp bool
+	// Verified users alone come in.
+	Verified bool
 }
 
 // PolicyFor is the policy for a client; nil stands for our own pages.
 func (p *Provider) PolicyFor(c *Client) Policy {
-	return Policy{NoConsent: c == nil || c.Metadata.FirstParty, Public: c != nil && c.Public()}
+	return Policy{
+		NoConsent: c == nil || c.Metadata.FirstParty, Public: c != nil && c.Public(),
+		SignUp: p.SignUpOpen(), Verified: p.mustVerify(),
+	}
 }
 
 type rule struct {
@@ -130,6 +149,12 @@ var rules = []rule{
 	{Need{StepDenied, "an essential acr that nobody can reach", "unmet_authentication_requirements"}, func(in *Interaction, v *Visit, p Policy) bool {
 		wanted := in.Request.Claims.essentialACRs()
 		return wanted != nil && !slices.Contains(wanted, any(ACRPassword))
+	}},
+	// Initiating User Registration via OpenID Connect 1.0 §4. While nobody may sign up the request is
+	// one to sign in, and whoever signs in instead has no need of another account.
+	{Need{StepSignUp, "prompt=create", "interaction_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		// Whoever signed up by a link did so in another tab, while this one waited.
+		return p.SignUp && in.prompts("create") && in.Authenticated.IsZero() && (v == nil || in.Ticket.IsZero())
 	}},
 	{Need{StepLogIn, "no session", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
 		return v == nil
@@ -161,6 +186,16 @@ var rules = []rule{
 	{Need{StepSelect, "somebody else signed in meanwhile", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy) bool {
 		return !in.Doer.IsZero() && in.Doer != v.User.ID && in.Chosen != v.Session.ID
 	}},
+	{Need{StepVerify, "verification is mandatory", "interaction_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return v.User.owesVerification(p.Verified)
+	}},
+	{Need{StepChange, "the password must be changed", "interaction_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return v.User.MustChangePassword
+	}},
+	// It owed something that it owes no more, and nobody made it live.
+	{Need{StepLogIn, "a sign-in was not completed", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+		return v.Session.State == Pending
+	}},
 	{Need{StepConsent, "prompt=consent", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
 		// Asked for, it is shown to users of first-party clients, too: OpenID Connect Core 1.0
 		// §3.1.2.1.
@@ -177,8 +212,22 @@ var rules = []rule{
 	}},
 }
 
-// NextStep says what the End-User must do next for in. v is the browser's live session with its
-// user and consent, nil for none. The zero Need means that nothing is left to do.
+// mustVerify tells whether nobody comes in before they proved their address.
+func (p *Provider) mustVerify() bool { return p.cfg.Email.Verification == "mandatory" }
+
+// owesVerification tells whether u must prove an address first. Whoever has none, since an operator
+// gave them none, has nothing to prove.
+func (u *User) owesVerification(mandatory bool) bool {
+	return mandatory && u.Email != "" && !u.EmailVerified
+}
+
+// owes tells whether a login of u owes a step.
+func (p *Provider) owes(u *User) bool {
+	return u.MustChangePassword || u.owesVerification(p.mustVerify())
+}
+
+// NextStep says what the End-User must do next for in. v is the browser's live session, or else its
+// pending one (PendingVisit), with its user and consent, nil for none. The zero Need means that nothing is left to do.
 //
 // now is what rules with ages of their own will need; those of today count from in.Started.
 func NextStep(in *Interaction, v *Visit, p Policy, _ time.Time) Need {

@@ -75,7 +75,7 @@ func (p *Provider) accountTag(ctx context.Context, user string) (tag string, u U
 	if id, err := ParseID(user); err == nil { // of one who was deleted
 		return guard.AccountTag(id.String()), User{}, nil
 	}
-	name, ok := guard.Canonical(user)
+	name, ok := p.keyOf(user)
 	if !ok {
 		return "", User{}, invalid("username_invalid", "user", nil)
 	}

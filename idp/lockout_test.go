@@ -110,10 +110,10 @@ func TestS4_02_S4_52_TheFailureAtTheLimitIsAnsweredAsLockedUntilTheCoolOffIsOver
 
 func TestS4_02_PoliciesHoldForThoseWhomTheyMatch(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+		h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 		h.addOther(t, idp.NewUser{Username: "olga", Groups: idp.List{"oncall"}})
 		h.addUser(t, "alice")
-		h.wantCodes(t, "192.0.2.1", "root", wrong, locked)
+		h.wantCodes(t, "192.0.2.1", "ruth", wrong, locked)
 		h.wantCodes(t, "192.0.2.2", "olga", wrong, wrong, locked)
 		h.wantCodes(t, "198.51.100.1", "alice", locked)
 		h.wantCodes(t, "192.0.2.3", "alice", wrong, wrong, wrong, locked)
@@ -136,15 +136,15 @@ func TestS4_02_PoliciesHoldForThoseWhomTheyMatch(t *testing.T) {
 
 func TestS0_93_AdministratorsAreLockedForAnHourBesideOthers(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+		h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 		h.addUser(t, "alice")
-		h.wantCodes(t, "192.0.2.1", "root", wrong, wrong, wrong, wrong, locked)
+		h.wantCodes(t, "192.0.2.1", "ruth", wrong, wrong, wrong, wrong, locked)
 		h.wantRight(t, "192.0.2.1", "alice", "")
-		h.wantRight(t, "192.0.2.2", "root", "") // the pair is locked, not the account
+		h.wantRight(t, "192.0.2.2", "ruth", "") // the pair is locked, not the account
 		h.clock.turn(59 * time.Minute)
-		h.wantRight(t, "192.0.2.1", "root", locked)
+		h.wantRight(t, "192.0.2.1", "ruth", locked)
 		h.clock.turn(time.Minute + time.Second)
-		h.wantRight(t, "192.0.2.1", "root", "")
+		h.wantRight(t, "192.0.2.1", "ruth", "")
 	}, func(c *config.Config) { // the defaults, but told
 		c.RateLimits.Off, c.Lockout.Response = true, "page"
 	})
@@ -175,10 +175,10 @@ func TestS4_03_ADryRunTellsAndLocksNobody(t *testing.T) {
 
 func TestS4_07_TheScopeAdminLocksAdministratorsAlone(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
-		h.addOther(t, idp.NewUser{Username: "root", Admin: true})
+		h.addOther(t, idp.NewUser{Username: "ruth", Admin: true})
 		h.addUser(t, "alice")
 		h.wantCodes(t, "192.0.2.1", "alice", repeat(wrong, 10)...)
-		h.wantCodes(t, "192.0.2.1", "root", wrong, wrong, locked)
+		h.wantCodes(t, "192.0.2.1", "ruth", wrong, wrong, locked)
 		h.wantRight(t, "192.0.2.1", "alice", "")
 	}, lockoutAlone("username+ip_address:3/15m"), func(c *config.Config) { c.Lockout.Scope = "admin" })
 }
@@ -374,8 +374,8 @@ func TestS4_20_WhereThoseNamedChooseTheLimitOfTheAddressNoAnswerTellsWhoTheyAre(
 				c.Lockout.Response = "auto"
 				tc.change(&c.Lockout)
 			})
-			h.addOther(t, idp.NewUser{Username: "root", Admin: true, Groups: idp.List{"oncall"}})
-			for identifier, address := range map[string]string{"root": "192.0.2.1", "zoe": "192.0.2.2"} {
+			h.addOther(t, idp.NewUser{Username: "ruth", Admin: true, Groups: idp.List{"oncall"}})
+			for identifier, address := range map[string]string{"ruth": "192.0.2.1", "zoe": "192.0.2.2"} {
 				codes := strings.Join(h.codes(t, 5, address, identifier, "wrong password"), " ")
 				if told := strings.Contains(codes, locked); told != tc.told {
 					t.Errorf("%s: got %s, want a lock that is told: %v", identifier, codes, tc.told)
@@ -582,7 +582,7 @@ func TestS0_94_S4_57_WhoIsLockedOutCanShowTheirPasswordNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		change := func(current string) error {
-			_, err := h.ChangePassword(from(t, "192.0.2.1", in.Token), v, current, "another password")
+			_, err := h.ChangePassword(from(t, "192.0.2.1", in.Token), v, current, "another horse battery")
 			return err
 		}
 		h.wantCodes(t, "192.0.2.7", "alice", wrong)
@@ -605,10 +605,10 @@ func TestS0_94_ASilentLockOfAPasswordChangeIsAWrongPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, err := h.ChangePassword(from(t, "192.0.2.1", in.Token), v, "wrong password", "another password")
+		_, err := h.ChangePassword(from(t, "192.0.2.1", in.Token), v, "wrong password", "another horse battery")
 		wantError(t, err, idp.Denied, wrong, "password")
 	}
-	_, err = h.ChangePassword(from(t, "192.0.2.1", in.Token), v, alicePassword, "another password")
+	_, err = h.ChangePassword(from(t, "192.0.2.1", in.Token), v, alicePassword, "another horse battery")
 	wantError(t, err, idp.Denied, wrong, "password")
 }
 

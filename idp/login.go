@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/idp/guard"
+	"postern/idp/secret"
 )
 
 // A LogIn is a person's attempt to sign in by password.
@@ -28,8 +29,11 @@ type SignedIn struct {
 	Device *[32]byte
 }
 
-// LogIn verifies a password through the gate and makes a session live, in place of the one that
-// the visitor of ctx has: the same row where it is the same user's, else a new one and the former
+// unknownAccount is for settings that tell who has an account.
+func unknownAccount() *Error { return &Error{Kind: Denied, Code: "unknown_account"} }
+
+// LogIn verifies a password through the gate and makes a session live, or pending where a step is
+// owed (I-19), in place of the one that the visitor of ctx has: the same row where it is the same user's, else a new one and the former
 // ended. in.Authenticated is set on success. All failures are the Error invalid_credentials, but
 // Throttled, Locked, Blocked, Unavailable, and account_disabled after the right password.
 func (p *Provider) LogIn(ctx context.Context, in *Interaction, l LogIn) (SignedIn, error) {
@@ -40,12 +44,15 @@ func (p *Provider) LogIn(ctx context.Context, in *Interaction, l LogIn) (SignedI
 	if err := p.Blocked(ctx); err != nil {
 		return SignedIn{}, err
 	}
-	name, _ := guard.Canonical(l.Identifier)
+	name, _ := p.keyOf(l.Identifier)
 	u, password, err := p.credentials(ctx, name)
 	if err != nil {
 		return SignedIn{}, err
 	}
 	f.user = u
+	if u.ID.IsZero() && p.cfg.Login.PreventEnumeration == "false" {
+		f.answer = unknownAccount()
+	}
 	permit, err := p.reserve(ctx, &f, guard.Request{Attempt: actionLogin, Failure: actionLoginFailed, Name: name})
 	if err != nil {
 		return SignedIn{}, err
@@ -67,7 +74,7 @@ func (p *Provider) LogIn(ctx context.Context, in *Interaction, l LogIn) (SignedI
 		f.answer = &Error{Kind: Denied, Code: "account_disabled"}
 		return SignedIn{}, p.failLogIn(ctx, f)
 	}
-	signedIn, err := p.startSession(ctx, in, l, u, password)
+	signedIn, err := p.startSession(ctx, in, newLogin{user: u, method: "pwd", authenticator: password.ID, remember: l.Remember})
 	if err != nil {
 		p.refund(ctx, permit)
 		return SignedIn{}, stored("log in", err)
@@ -268,47 +275,60 @@ func (p *Provider) rehash(ctx context.Context, password Authenticator, rehashed 
 		return
 	}
 	former := password.Secret
-	password.Secret = rehashed
+	password.Secret, password.Scheme = rehashed, secret.SchemeOf(rehashed)
 	if err := p.store.RehashPassword(ctx, password, former); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrConflict) {
 		p.log.WarnContext(ctx, "keep a new hash", "error", err)
 	}
 }
 
-// startSession makes a session of u live, on the evidence of password. Its epoch is the one that
-// was read together with the password's hash: where it rose since, the row is dead on arrival
-// (I-2).
-func (p *Provider) startSession(ctx context.Context, in *Interaction, l LogIn, u User, password Authenticator) (SignedIn, error) {
+// A newLogin is what a session is made of.
+type newLogin struct {
+	// user's epoch is the one that was read together with the evidence: where it rose since, the
+	// session is dead on arrival (I-2).
+	user          User
+	method        string // RFC 8176
+	authenticator ID     // zero for what was mailed
+	remember      bool
+	// authentication is the ID that it will have, zero for a new one.
+	authentication ID
+	deed           func(ctx context.Context) error // what else is done in the Tx, nil for nothing
+}
+
+// startSession makes a session, live or, where its user owes a step, pending.
+func (p *Provider) startSession(ctx context.Context, in *Interaction, l newLogin) (SignedIn, error) {
 	present, err := p.presentSession(ctx)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	s := p.newSession(ctx, u, p.remembers(l.Remember))
+	s := p.newSession(ctx, l.user, p.remembers(l.remember))
 	s.ClientID = in.Request.ClientID
-	s.Methods = Methods{{Name: "pwd", Authenticator: password.ID, At: s.CreatedAt.Truncate(time.Second)}}
-	renews := present != nil && present.UserID == u.ID
-	if renews {
+	if !l.authentication.IsZero() {
+		s.Authentication = l.authentication
+	}
+	s.Methods = Methods{{Name: l.method, Authenticator: l.authenticator, At: s.CreatedAt.Truncate(time.Second)}}
+	if present != nil && present.UserID == l.user.ID {
 		s.ID, s.CreatedAt = present.ID, present.CreatedAt
 		s.Methods = present.Methods.with(s.Methods[0])
+	} else if p.owes(&l.user) {
+		p.pend(&s)
 	}
-	signedIn := SignedIn{Token: s.renewSecret(), Session: s, User: u}
+	signedIn := SignedIn{Token: s.renewSecret(), Session: s, User: l.user}
 	device := p.presentDevice(ctx, &signedIn)
+	alarms := false
+	if !s.complete() {
+		signedIn.Device = nil
+	} else if alarms, err = p.isNews(ctx, s); err != nil {
+		return SignedIn{}, err
+	}
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
-		if err := p.keepSession(ctx, s, present); err != nil {
-			return err
-		}
-		if s.complete() {
-			if err := p.store.PutDevice(ctx, device, maxDevices); err != nil {
+		if l.deed != nil {
+			if err := l.deed(ctx); err != nil {
 				return err
 			}
 		}
-		if p.exempt.has(&u) {
-			if err := p.record(ctx, eventExemptUsed(s)); err != nil {
-				return err
-			}
-		}
-		return p.record(ctx, eventSignedIn(s, in.Request.ClientID))
+		return p.keepLogin(ctx, signedIn, present, device, alarms)
 	})
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
 		// Another tab signed in, or out, at the same time: that is what the person sees anew.
 		err = &Error{Kind: Stale, Code: "session_changed", Cause: err}
 	}
@@ -316,6 +336,22 @@ func (p *Provider) startSession(ctx context.Context, in *Interaction, l LogIn, u
 		return SignedIn{}, err
 	}
 	return signedIn, nil
+}
+
+// keepLogin writes a login in the Tx of ctx. What its user owes is done before anybody is told.
+func (p *Provider) keepLogin(ctx context.Context, s SignedIn, present *Session, device Device, alarms bool) error {
+	if err := p.keepSession(ctx, s.Session, present); err != nil {
+		return err
+	}
+	if p.exempt.has(&s.User) {
+		if err := p.record(ctx, eventExemptUsed(s.Session)); err != nil {
+			return err
+		}
+	}
+	if !s.Session.complete() {
+		return p.record(ctx, eventSignInPending(s.Session))
+	}
+	return p.completed(ctx, s, device, alarms)
 }
 
 // keepSession writes s in the Tx of ctx: over the present session where it is the same user's, and

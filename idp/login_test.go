@@ -209,8 +209,10 @@ func (d *during) Credentials(ctx context.Context, key string) (idp.User, idp.Aut
 func TestI2_ALoginThatWasHashingWhileThePasswordChangedIsDeadOnArrival(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		for name, deed := range map[string]func(h *house, id idp.ID) error{
-			"set password": func(h *house, id idp.ID) error { return h.SetPassword(context.Background(), id, "another password") },
-			"disable":      func(h *house, id idp.ID) error { return h.DisableUser(context.Background(), id) },
+			"set password": func(h *house, id idp.ID) error {
+				return h.SetPassword(context.Background(), id, "another horse battery")
+			},
+			"disable": func(h *house, id idp.ID) error { return h.DisableUser(context.Background(), id) },
 			"disable and enable": func(h *house, id idp.ID) error {
 				return errors.Join(h.DisableUser(context.Background(), id), h.EnableUser(context.Background(), id))
 			},

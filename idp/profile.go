@@ -1,7 +1,7 @@
 package idp
 
 import (
-	"net/mail"
+	"errors"
 	"net/url"
 	"regexp"
 	"strings"
@@ -9,99 +9,99 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
 	"golang.org/x/text/language"
 
-	"postern/idp/guard"
+	"postern/idp/names"
 )
 
-// What names may look like. A username has no @, so that it is never taken for an e-mail address.
-const (
-	minUsername = 3
-	maxUsername = 64
-	maxGroups   = 100 // names, which go into every ID token that asks for them
-)
+const maxGroups = 100 // names, which go into every ID token that asks for them
 
-var (
-	usernamePattern = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
-	groupPattern    = regexp.MustCompile(`^[a-zA-Z0-9_.:/-]{1,64}$`)
-)
+var groupPattern = regexp.MustCompile(`^[a-zA-Z0-9_.:/-]{1,64}$`)
 
-// user checks n and makes a user of it.
-func (n NewUser) user(now time.Time) (User, error) {
+// user checks n and makes a user of it. All that is wrong is in the one error and its More.
+func (n NewUser) user(rules *names.Rules, now time.Time) (User, error) {
 	u := User{
-		ID: RandomID(), Username: n.Username, Email: n.Email, EmailVerified: n.EmailVerified,
-		Profile: n.Profile, Groups: n.Groups, Admin: n.Admin,
+		ID: RandomID(), EmailVerified: n.EmailVerified, Profile: n.Profile, Groups: n.Groups, Admin: n.Admin,
 		Status: Active, Epoch: 1, CreatedAt: now, UpdatedAt: now,
 	}
-	if err := checkUsername(n.Username); err != nil {
-		return User{}, err
+	var wrong []*Error
+	note := func(err *Error) {
+		if err != nil {
+			wrong = append(wrong, err)
+		}
 	}
-	u.UsernameKey, _ = guard.Canonical(n.Username)
+	var bad *Error
+	u.Username, u.UsernameKey, bad = usernameOf(rules, n.Username)
+	note(bad)
 	if n.Email != "" {
-		if !plausibleEmail(n.Email) {
-			return User{}, invalid("email_invalid", "email", nil)
-		}
-		u.EmailKey, _ = guard.Canonical(n.Email)
+		var address names.Address
+		address, bad = addressOf(rules, n.Email)
+		u.Email, u.EmailKey = address.Text, address.Unique
+		note(bad)
 	} else if n.EmailVerified {
-		return User{}, invalid("email_missing", "email", nil)
+		note(invalid("email_missing", "email", nil))
 	}
-	if len(n.Groups) > maxGroups {
-		return User{}, invalid("groups_too_many", "groups", map[string]any{"max": maxGroups})
+	note(checkGroups(n.Groups))
+	return u, together(append(wrong, all(u.Profile.check())...))
+}
+
+// together makes one error of several, nil of none.
+func together(wrong []*Error) error {
+	if len(wrong) == 0 {
+		return nil
 	}
-	for _, g := range n.Groups {
+	first := *wrong[0]
+	first.More = append(first.More[:len(first.More):len(first.More)], wrong[1:]...)
+	return &first
+}
+
+// all is the reverse of together: err, which is nil or an *Error, and its More, each by itself.
+func all(err error) []*Error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return nil
+	}
+	first := *e
+	first.More = nil
+	return append([]*Error{&first}, e.More...)
+}
+
+// usernameOf returns how a username is written, and its key. It has no @, so that it is nobody's
+// e-mail address, and does not read as an ID, by which commands name a user.
+func usernameOf(rules *names.Rules, typed string) (name, key string, bad *Error) {
+	name, key, problem := rules.Username(typed)
+	if problem != nil {
+		return "", "", invalid(problem.Code, "username", problem.Args)
+	}
+	if _, err := ParseID(name); err == nil {
+		return "", "", invalid(names.UsernameCharacters, "username", nil)
+	}
+	return name, key, nil
+}
+
+// addressOf reads an e-mail address by the rules.
+func addressOf(rules *names.Rules, typed string) (names.Address, *Error) {
+	address, problem := rules.Email(typed)
+	if problem != nil {
+		return names.Address{}, invalid(problem.Code, "email", problem.Args)
+	}
+	return address, nil
+}
+
+func checkGroups(groups []string) *Error {
+	if len(groups) > maxGroups {
+		return invalid("groups_too_many", "groups", map[string]any{"max": maxGroups})
+	}
+	for _, g := range groups {
 		if !groupPattern.MatchString(g) {
-			return User{}, invalid("group_invalid", "groups", map[string]any{"group": g})
+			return invalid("group_invalid", "groups", map[string]any{"group": g})
 		}
-	}
-	return u, u.Profile.check()
-}
-
-func invalid(code, field string, args map[string]any) *Error {
-	return &Error{Kind: Invalid, Code: code, Field: field, Args: args}
-}
-
-func checkUsername(name string) error {
-	_, notID := ParseID(name)
-	switch {
-	case !usernamePattern.MatchString(name),
-		notID == nil: // whoever names a user by ID must not meet another one
-		return invalid("username_invalid", "username", nil)
-	case len(name) < minUsername:
-		return invalid("username_too_short", "username", map[string]any{"min": minUsername})
-	case len(name) > maxUsername:
-		return invalid("username_too_long", "username", map[string]any{"max": maxUsername})
 	}
 	return nil
 }
 
-// plausibleEmail tells whether mail can be sent to address: a bare addr-spec (RFC 5322 §3.4.1,
-// RFC 6531 §3.3 for those beyond ASCII) without quotes, of bearable length (RFC 5321 §4.5.3.1).
-func plausibleEmail(address string) bool {
-	parsed, err := mail.ParseAddress(address)
-	if err != nil || parsed.Address != address || parsed.Name != "" {
-		return false
-	}
-	at := strings.LastIndexByte(address, '@')
-	local, domain := address[:at], address[at+1:]
-	if len(local) > 64 || len(address) > 254 || strings.ContainsAny(address, "\"\\()<>[]:;, \t\r\n") {
-		return false
-	}
-	for _, r := range local {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	ascii, err := idna.Lookup.ToASCII(domain)
-	if err != nil || ascii == "" || len(ascii) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(ascii, ".") {
-		if label == "" || len(label) > 63 {
-			return false
-		}
-	}
-	return true
+func invalid(code, field string, args map[string]any) *Error {
+	return &Error{Kind: Invalid, Code: code, Field: field, Args: args}
 }
 
 // maxClaim is how many bytes one claim may have, so that an ID token stays short.
@@ -113,39 +113,44 @@ var (
 	phonePattern     = regexp.MustCompile(`^\+[0-9][0-9 ().-]{2,30}(;ext=[0-9]{1,10})?$`)
 )
 
-// check judges the values of the claims (OpenID Connect Core 1.0 §5.1).
+// check judges the values of the claims (OpenID Connect Core 1.0 §5.1). Its error is Invalid, with all
+// that is wrong in More; each Field is the claim's name.
 func (p *Profile) check() error {
 	judged := []struct {
-		claim, value string
-		good         func(string) bool
+		claim, value, code string
+		good               func(string) bool
 	}{
-		{"name", p.Name, plainText},
-		{"given_name", p.GivenName, plainText},
-		{"family_name", p.FamilyName, plainText},
-		{"middle_name", p.MiddleName, plainText},
-		{"nickname", p.Nickname, plainText},
-		{"preferred_username", p.PreferredUsername, plainText},
-		{"profile", p.Profile, webAddress},
-		{"picture", p.Picture, webAddress},
-		{"website", p.Website, webAddress},
-		{"gender", p.Gender, plainText},
-		{"birthdate", p.Birthdate, goodBirthdate},
-		{"zoneinfo", p.Zoneinfo, zoneinfoPattern.MatchString},
-		{"locale", p.Locale, goodLocale},
-		{"phone_number", p.PhoneNumber, phonePattern.MatchString},
+		{"name", p.Name, "claim_invalid", plainText},
+		{"given_name", p.GivenName, "claim_invalid", plainText},
+		{"family_name", p.FamilyName, "claim_invalid", plainText},
+		{"middle_name", p.MiddleName, "claim_invalid", plainText},
+		{"nickname", p.Nickname, "claim_invalid", plainText},
+		{"preferred_username", p.PreferredUsername, "claim_invalid", plainText},
+		{"profile", p.Profile, "url_invalid", webAddress},
+		{"picture", p.Picture, "url_invalid", webAddress},
+		{"website", p.Website, "url_invalid", webAddress},
+		{"gender", p.Gender, "claim_invalid", plainText},
+		{"birthdate", p.Birthdate, "date_invalid", goodBirthdate},
+		{"zoneinfo", p.Zoneinfo, "zone_invalid", zoneinfoPattern.MatchString},
+		{"locale", p.Locale, "locale_invalid", goodLocale},
+		{"phone_number", p.PhoneNumber, "phone_invalid", phonePattern.MatchString},
 	}
+	var wrong []*Error
 	for _, j := range judged {
-		if j.value != "" && (len(j.value) > maxClaim || !j.good(j.value)) {
-			return invalid("claim_invalid", j.claim, map[string]any{"claim": j.claim})
+		switch {
+		case len(j.value) > maxClaim:
+			wrong = append(wrong, invalid("claim_too_long", j.claim, map[string]any{"claim": j.claim, "max": maxClaim}))
+		case j.value != "" && !j.good(j.value):
+			wrong = append(wrong, invalid(j.code, j.claim, map[string]any{"claim": j.claim}))
 		}
 	}
 	if p.PhoneVerified && p.PhoneNumber == "" {
-		return invalid("claim_invalid", "phone_number_verified", map[string]any{"claim": "phone_number_verified"})
+		wrong = append(wrong, invalid("claim_invalid", "phone_number_verified", map[string]any{"claim": "phone_number_verified"}))
 	}
 	if p.Address != nil && !p.Address.good() {
-		return invalid("claim_invalid", "address", map[string]any{"claim": "address"})
+		wrong = append(wrong, invalid("claim_invalid", "address", map[string]any{"claim": "address"}))
 	}
-	return nil
+	return together(wrong)
 }
 
 func (a *Address) good() bool {

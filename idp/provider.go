@@ -12,6 +12,8 @@ import (
 
 	"postern/config"
 	"postern/idp/guard"
+	"postern/idp/names"
+	"postern/idp/password"
 	"postern/idp/place"
 	"postern/idp/secret"
 )
@@ -37,18 +39,22 @@ type Options struct {
 // A Provider is the identity provider: every deed is one of its methods. Its methods may be
 // called at the same time.
 type Provider struct {
-	store  Store
-	cfg    *config.Config
-	ring   *secret.Keyring
-	tokens *Tokens
-	places *place.Atlas
-	guard  *guard.Guard
-	hasher *secret.Hasher
-	cache  cache
-	dummy  dummies
-	log    *slog.Logger
-	clock  func() time.Time
-	wait   func(context.Context, time.Duration)
+	store   Store
+	cfg     *config.Config
+	ring    *secret.Keyring
+	tokens  *Tokens
+	places  *place.Atlas
+	guard   *guard.Guard
+	hasher  *secret.Hasher
+	names   *names.Rules
+	keys    *names.Rules // by which what is typed is looked up
+	policy  *password.Policy
+	signUps signUpWindow
+	cache   cache
+	dummy   dummies
+	log     *slog.Logger
+	clock   func() time.Time
+	wait    func(context.Context, time.Duration)
 
 	gate     guard.Store // what guard counts in, for counters of p's own
 	exempt   exemption
@@ -85,6 +91,18 @@ func New(ctx context.Context, store Store, cfg *config.Config, ring *secret.Keyr
 	}
 	p.store, p.mailer, p.places = watched(store, p.security), o.Mailer, o.Places
 	var err error
+	if p.names, err = rulesOf(cfg); err != nil {
+		return nil, err
+	}
+	if p.keys, err = keysOf(cfg); err != nil {
+		return nil, err
+	}
+	if p.policy, err = policyOf(cfg); err != nil {
+		return nil, err
+	}
+	if p.signUps, err = readSignUpWindow(&cfg.Signup); err != nil {
+		return nil, err
+	}
 	if p.metrics, err = newMetrics(p.hasher, o.Metrics); err != nil {
 		return nil, err
 	}
@@ -143,6 +161,7 @@ func (p *Provider) Run(ctx context.Context) error {
 		{countEvery, "time a hash", p.timeHash},
 		{jobsEvery, "do jobs", p.doJobs},
 		{pruneEvery, "prune records", p.pruneOld},
+		{deletionsEvery, "delete who asked for it", p.deleteDue},
 	}
 	for _, c := range chores {
 		go func() {

@@ -82,8 +82,7 @@ func parsePrompt(r *Request, form url.Values) error {
 	for _, p := range r.Prompts {
 		switch p {
 		case "none", "login", "consent", "select_account":
-		case "create": // Initiating User Registration via OpenID Connect 1.0 §4: once people can sign up
-			return invalidParameter("prompt", "create is not supported")
+		case "create": // Initiating User Registration via OpenID Connect 1.0 §4
 		default:
 			return invalidParameter("prompt", "a value is unknown")
 		}

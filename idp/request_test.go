@@ -57,7 +57,7 @@ func TestBadParametersOfARequestAreNamed(t *testing.T) {
 		"prompt=none":                       {"prompt", "none", ""},
 		"prompt=none twice":                 {"prompt", "none none", ""},
 		"prompt=none beside another":        {"prompt", "none login", "invalid_request"},
-		"prompt=create":                     {"prompt", "create", "invalid_request"},
+		"prompt=none create":                {"prompt", "none create", "invalid_request"},
 		"prompt that is unknown":            {"prompt", "login sudo", "invalid_request"},
 		"prompt in another case":            {"prompt", "Login", "invalid_request"},
 		"max_age=0":                         {"max_age", "0", ""},

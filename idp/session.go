@@ -108,6 +108,9 @@ type SessionStore interface {
 	Sessions(ctx context.Context, userID, before ID, now time.Time, limit int) ([]Session, error)
 	// EndSession ends one session, unless it ended or ran out before, and tells whether it did.
 	EndSession(ctx context.Context, id ID, why string, now time.Time) (bool, error)
+	// LiftSessions lets the user's sessions that rest on the epoch `from`, and have not ended, rest
+	// on `to`.
+	LiftSessions(ctx context.Context, userID ID, from, to int64) error
 	// PruneSessions deletes sessions that ended or died before t, at most a batch, and tells how many.
 	PruneSessions(ctx context.Context, t time.Time) (int, error)
 	// Accesses lists sessions, ended and dead ones too, newest first, those before the ID `before`.
@@ -163,15 +166,24 @@ func (p *Provider) newSession(ctx context.Context, u User, remembered bool) Sess
 	return s
 }
 
-// touched notes that s was used at now. A remembered session does not end for want of use.
+// touched notes that s was used at now. A remembered session does not end for want of use, and none
+// does where nobody notes its use (sessions.track_activity).
 func (p *Provider) touched(s *Session, now time.Time) {
 	s.LastSeenAt, s.IdleAt = now, s.EndsAt
-	if idle := now.Add(p.cfg.Sessions.IdleTimeout); !s.Remembered && idle.Before(s.EndsAt) {
+	if idle := now.Add(p.cfg.Sessions.IdleTimeout); p.cfg.Sessions.TrackActivity && !s.Remembered && idle.Before(s.EndsAt) {
 		s.IdleAt = idle
 	}
 	s.DeadAt = s.IdleAt
 	if p.cfg.Audit.Logins {
 		s.DeadAt = s.IdleAt.Add(p.cfg.Audit.Retention) // the access log
+	}
+}
+
+// leaveTrack lets s, which renews `former`, tell as much of when and from where it was used as the
+// settings allow: nothing after its sign-in without sessions.track_activity.
+func (p *Provider) leaveTrack(s, former *Session) {
+	if !p.cfg.Sessions.TrackActivity {
+		s.LastSeenAt, s.Address, s.UserAgent = former.LastSeenAt, former.Address, former.UserAgent
 	}
 }
 
@@ -198,7 +210,7 @@ func (p *Provider) Visit(ctx context.Context, token SessionToken, clientID strin
 	if err != nil {
 		return nil, err
 	}
-	if now := p.Now(); now.Sub(v.Session.LastSeenAt) >= touchEvery {
+	if now := p.Now(); p.cfg.Sessions.TrackActivity && now.Sub(v.Session.LastSeenAt) >= touchEvery {
 		p.touched(&v.Session, now)
 		if err := p.store.TouchSession(ctx, v.Session); err != nil {
 			p.log.WarnContext(ctx, "touch a session", "error", err) // the next request will
@@ -211,6 +223,10 @@ func (p *Provider) Visit(ctx context.Context, token SessionToken, clientID strin
 const touchEvery = time.Minute
 
 func (p *Provider) visit(ctx context.Context, token SessionToken, clientID string) (*Visit, error) {
+	return p.visitAs(ctx, token, clientID, Live)
+}
+
+func (p *Provider) visitAs(ctx context.Context, token SessionToken, clientID string, state SessionState) (*Visit, error) {
 	if token.IsZero() {
 		return nil, ErrNotFound
 	}
@@ -220,10 +236,135 @@ func (p *Provider) visit(ctx context.Context, token SessionToken, clientID strin
 	}
 	sum := sha256.Sum256(token.Secret[:])
 	if subtle.ConstantTimeCompare(sum[:], v.Session.SecretHash) != 1 ||
-		v.Session.State != Live || !v.Session.Alive(&v.User, p.Now()) {
+		v.Session.State != state || !v.Session.Alive(&v.User, p.Now()) {
 		return nil, ErrNotFound
 	}
 	return &v, nil
+}
+
+// PendingVisit finds the pending session of the visitor of ctx with its user, and the user's consent
+// for clientID where that is not empty. It returns ErrNotFound where there is none alive. It is good
+// for the step that it owes and nothing else (I-19).
+func (p *Provider) PendingVisit(ctx context.Context, clientID string) (*Visit, error) {
+	return p.visitAs(ctx, VisitorFrom(ctx).Pending, clientID, Pending)
+}
+
+// A promotion is what a deed makes of a session that owed a step.
+type promotion struct {
+	SignedIn
+	device Device
+	alarms bool // whether the user is told of it
+}
+
+// promote is what becomes of the session of v once its user is u: live where u owes nothing more
+// (I-19), with a new secret and a new authentication. What was live stays so. keepPromoted writes it.
+// It is Stale where the session is over.
+func (p *Provider) promote(ctx context.Context, v *Visit, u User) (promotion, error) {
+	if !p.Now().Before(v.Session.EndsAt) {
+		return promotion{}, &Error{Kind: Stale, Code: "session_changed"}
+	}
+	s := p.newSession(ctx, u, v.Session.Remembered)
+	s.ID, s.CreatedAt, s.Methods, s.ClientID = v.Session.ID, v.Session.CreatedAt, v.Session.Methods, v.Session.ClientID
+	if v.Session.State == Live {
+		s.EndsAt = v.Session.EndsAt
+		p.touched(&s, s.LastSeenAt)
+		p.leaveTrack(&s, &v.Session)
+	} else if p.owes(&u) {
+		p.pend(&s)
+		s.EndsAt = v.Session.EndsAt // a step does not prolong the sign-in
+		s.IdleAt, s.DeadAt = s.EndsAt, s.EndsAt
+	}
+	made := promotion{SignedIn: SignedIn{Token: s.renewSecret(), Session: s, User: u}}
+	made.device = p.presentDevice(ctx, &made.SignedIn)
+	if !s.complete() || v.Session.State == Live {
+		made.Device = nil
+		return made, nil
+	}
+	var err error
+	made.alarms, err = p.isNews(ctx, s)
+	return made, err
+}
+
+// keepPromoted writes m over the session of v in the Tx of ctx. It is ErrConflict where that changed
+// since v was read.
+func (p *Provider) keepPromoted(ctx context.Context, v *Visit, m *promotion) error {
+	if err := p.store.RenewSession(ctx, m.Session, v.Session.Authentication); err != nil {
+		return err
+	}
+	if !m.Session.complete() || v.Session.State == Live {
+		return nil
+	}
+	if present, err := p.presentSession(ctx); err != nil {
+		return err
+	} else if present != nil && present.ID != m.Session.ID {
+		if err := p.endSession(ctx, *present, "replaced", eventSessionEnded(present.ID, present.UserID, "replaced")); err != nil {
+			return err
+		}
+	}
+	return p.completed(ctx, m.SignedIn, m.device, m.alarms)
+}
+
+// promoted notes in in the authentication of s where what it renews was in's own.
+func (in *Interaction) promoted(v *Visit, s *Session) {
+	if in.Authenticated == v.Session.Authentication {
+		in.SignedIn(s)
+	}
+}
+
+// pend makes s good for the steps that its user owes, and for no longer than a sign-in may take.
+func (p *Provider) pend(s *Session) {
+	s.State, s.EndsAt = Pending, s.LastSeenAt.Add(p.cfg.Login.FlowTimeout)
+	s.IdleAt, s.DeadAt = s.EndsAt, s.EndsAt
+}
+
+// completed makes what a login that owes nothing leaves in the Tx of ctx: the browser is known, and
+// the user is told where it was not.
+func (p *Provider) completed(ctx context.Context, s SignedIn, device Device, alarms bool) error {
+	if err := p.store.PutDevice(ctx, device, maxDevices); err != nil {
+		return err
+	}
+	if alarms {
+		if err := p.tellOfSignIn(ctx, s); err != nil {
+			return err
+		}
+	}
+	e := eventSignedIn(s.Session, s.Session.ClientID)
+	if alarms {
+		e.Details["new_device"] = true
+	}
+	return p.record(ctx, e)
+}
+
+// isNews tells whether the user of s never signed in by this browser, but did by another.
+func (p *Provider) isNews(ctx context.Context, s Session) (bool, error) {
+	known, err := p.knownDevice(ctx, s.UserID)
+	if err != nil || known != "" {
+		return false, err
+	}
+	list, err := p.store.Accesses(ctx, AccessFilter{UserID: s.UserID}, ID{}, 2)
+	if err != nil {
+		return false, stored("find former sign-ins", err)
+	}
+	return slices.ContainsFunc(list, func(former Session) bool { return former.ID != s.ID && former.State == Live }), nil
+}
+
+// tellOfSignIn mails a user that a browser signed in that was not known, with a link to say that it
+// was somebody else.
+func (p *Provider) tellOfSignIn(ctx context.Context, s SignedIn) error {
+	if p.mailer == nil || !s.User.EmailVerified {
+		return nil
+	}
+	link, err := p.alarmLink(ctx, s.User, s.Session.ID)
+	if err != nil {
+		return err
+	}
+	args := map[string]string{"not_me": link}
+	if s.Session.ClientID != "" {
+		if c, err := p.Client(ctx, s.Session.ClientID); err == nil {
+			args["app"] = c.DisplayName()
+		}
+	}
+	return p.tell(ctx, s.User, "new_sign_in", args)
 }
 
 // SignOut ends the session of v with the grants that are bound to it.
@@ -275,16 +416,21 @@ func (p *Provider) EndSession(ctx context.Context, id ID) error {
 func (p *Provider) EndSessions(ctx context.Context, userID ID) (int, error) {
 	var ended []ID
 	err := p.store.Tx(ctx, func(ctx context.Context) error {
-		if _, err := p.store.User(ctx, userID); err != nil {
+		u, err := p.store.User(ctx, userID)
+		if err != nil {
 			return err
 		}
-		var err error
 		if ended, err = p.store.EndSessions(ctx, userID, ID{}, "admin", p.Now()); err != nil {
 			return err
 		}
 		for _, id := range ended {
 			f := GrantFilter{UserID: userID, SessionID: id, Bound: true}
 			if _, err := p.store.RevokeGrants(ctx, f, "admin", p.Now()); err != nil {
+				return err
+			}
+		}
+		if len(ended) > 0 {
+			if err := p.tellAdminChange(ctx, u, "sessions"); err != nil {
 				return err
 			}
 		}
@@ -352,4 +498,12 @@ func (s *Session) end() time.Time {
 		return s.EndsAt
 	}
 	return s.IdleAt
+}
+
+// eventSignInPending tells of a sign-in that owes a step.
+func eventSignInPending(s Session) Event {
+	return Event{
+		Kind: "user.sign_in_pending", Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: s.ClientID,
+		Details: Details{"methods": s.AMR()},
+	}
 }

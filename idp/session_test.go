@@ -100,6 +100,58 @@ func TestAVisitIsOneStatementAndTouchesOnceAMinute(t *testing.T) {
 	})
 }
 
+func TestS0_57_WithoutTrackingNothingIsKeptOfASessionsUse(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		h.addUser(t, "alice")
+		s := h.enter(t, 1, "alice", alicePassword)
+		untracked := func(what string, token idp.SessionToken) {
+			t.Helper()
+			v, err := h.Visit(by(t, 2, token), token, "")
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if got := v.Session; !got.LastSeenAt.Equal(noon) || got.Address != "192.0.2.1" || got.UserAgent != "Browser/1" || !got.IdleAt.Equal(noon.Add(24*time.Hour)) {
+				t.Errorf("%s: got %+v, want it as at its start, and no end for want of use", what, got)
+			}
+		}
+		h.clock.turn(23 * time.Hour) // no use that is noted, and no end for want of it
+		untracked("visited", s.Token)
+		again, err := h.Reauthenticate(by(t, 2, s.Token), h.visitOf(t, s), alicePassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		untracked("proved anew", again.Token)
+		if !h.Fresh(h.visitOf(t, again)) {
+			t.Error("a proof of now is old")
+		}
+		changed, err := h.ChangePassword(by(t, 2, again.Token), h.visitOf(t, again), alicePassword, newPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		untracked("with another password", changed.Token)
+		h.clock.turn(time.Hour)
+		if h.alive(t, changed.Token) {
+			t.Error("it has no end")
+		}
+	}, func(cfg *config.Config) { cfg.Sessions.TrackActivity = false })
+}
+
+func TestAnOperatorWhoEndsSessionsTellsTheUser(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		alice := h.addUser(t, "alice")
+		h.enter(t, 1, "alice", alicePassword)
+		for range 2 { // the second time there is none
+			if _, err := h.EndSessions(t.Context(), alice.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if mail := h.only(t, m, "admin_changed"); mail.To != "alice@example.com" || mail.Args["changes"] != "sessions" || mail.Args["address"] != "" {
+			t.Errorf("sent %+v", mail)
+		}
+	})
+}
+
 func TestSigningOutEndsTheSessionOnce(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")
@@ -183,7 +235,7 @@ func TestChangingThePasswordKeepsTheSessionAndEndsTheOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changed, err := h.ChangePassword(from(t, "192.0.2.1", here.Token), v, alicePassword, "another password")
+		changed, err := h.ChangePassword(from(t, "192.0.2.1", here.Token), v, alicePassword, "another horse battery")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +254,7 @@ func TestChangingThePasswordKeepsTheSessionAndEndsTheOthers(t *testing.T) {
 		if _, err := h.tryLogIn(t, "192.0.2.1", "alice", alicePassword); idp.CodeOf(err) != "invalid_credentials" {
 			t.Errorf("the former password: got %v", err)
 		}
-		if _, err := h.tryLogIn(t, "192.0.2.1", "alice", "another password"); err != nil {
+		if _, err := h.tryLogIn(t, "192.0.2.1", "alice", "another horse battery"); err != nil {
 			t.Errorf("the new password: %v", err)
 		}
 	})
@@ -223,9 +275,9 @@ func TestChangingThePasswordNeedsTheCurrentOne(t *testing.T) {
 		wantError(t, change(alicePassword, "short"), idp.Invalid, "password_too_short", "new_password")
 		h.clock.turn(time.Minute)
 		for range 5 {
-			wantError(t, change("wrong password", "another password"), idp.Denied, "invalid_credentials", "password")
+			wantError(t, change("wrong password", "another horse battery"), idp.Denied, "invalid_credentials", "password")
 		}
-		wantError(t, change(alicePassword, "another password"), idp.Throttled, "throttled", "")
+		wantError(t, change(alicePassword, "another horse battery"), idp.Throttled, "throttled", "")
 		_, err = h.tryLogIn(t, "192.0.2.9", "alice", alicePassword)
 		wantError(t, err, idp.Throttled, "throttled", "") // one budget, wherever the password is shown
 		if !h.alive(t, here.Token) {
@@ -322,7 +374,7 @@ func TestS4_53_TheAccessLogTellsWhoSignedInAndHowItEnded(t *testing.T) {
 		if v, err = h.Visit(t.Context(), present.Token, ""); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.ChangePassword(from(t, "192.0.2.1", present.Token), v, alicePassword, "another long password"); err != nil {
+		if _, err := h.ChangePassword(from(t, "192.0.2.1", present.Token), v, alicePassword, "another long horse battery"); err != nil {
 			t.Fatal(err)
 		}
 		want := map[idp.ID]string{signedOut.Session.ID: "sign_out", byAdmin.Session.ID: "admin", byPassword.Session.ID: "password_change", present.Session.ID: ""}

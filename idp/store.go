@@ -27,6 +27,9 @@ type Store interface {
 	AttemptStore
 	BlockStore
 	JobStore
+	TicketStore
+	EmailStore
+	InviteStore
 	guard.Store
 
 	// Tx runs fn in a transaction, which fn's context carries. A Tx inside a Tx joins it, and an

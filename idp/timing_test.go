@@ -170,7 +170,7 @@ func TestS2_05_I21_TheHoneypotCostsWhatAWrongPasswordDoes(t *testing.T) {
 		c.RateLimits.Off, c.Lockout.Enabled, c.Honeypot.BlockAfter = true, false, 0
 		c.Password = config.Default().Password
 	})
-	h.addUser(t, "root")
+	h.addUser(t, "ruth")
 	// What the honeypot records beside is a few writes, which the answer at the next tenth of a second
 	// hides. Nobody's name is at stake there, so the medians are enough.
 	alike(t, func(int) error {

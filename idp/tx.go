@@ -27,7 +27,9 @@ const (
 	// page adds to it.
 	addressRoom = 128
 	// maxReturn bounds the path that a sign-in of our own leads to, in bytes.
-	maxReturn = 1 << 10
+	maxReturn = 4 << 10
+	// maxMailed bounds what is sealed of an address or a name, in bytes.
+	maxMailed = 254
 )
 
 // A tx is base64url of a box of package secret, whose plaintext is this. Fields after the flags
@@ -36,14 +38,15 @@ const (
 //
 //	version (1) ‖ flags (2) ‖ nonce (16) ‖ started (5, seconds) ‖ ends (5, seconds) ‖
 //	browser (16) ‖ pushed (16) ‖ authenticated (16) ‖ chosen (16) ‖ doer (16) ‖ consented (uvarint) ‖
-//	step (text) ‖ user (16) ‖ session (16) ‖ shown (16) ‖ subject (16) ‖ body (the rest)
+//	step (text) ‖ user (16) ‖ session (16) ‖ shown (16) ‖ subject (16) ‖
+//	ticket (16), mailed (text) ‖ body (the rest)
 //
 // The body is the deflated canonical form; with txOwn it is the path to return to, with txPushed
 // nothing. What we add stands beside the compressed part and not in it, so that the length of a tx
 // tells nothing about it to whoever chose the form (I-25). The browser is half the SHA-256 of its
 // cookie: it is inside rather than additional data so that another browser's tx is told from a
 // damaged one.
-const txVersion = 1
+const txVersion = 2
 
 const (
 	txBrowser = 1 << iota
@@ -60,6 +63,8 @@ const (
 	txInternal
 	txDenied
 	txOwn
+	txTicket
+	txProved
 )
 
 // Begin starts an interaction for a canonical request.
@@ -155,6 +160,12 @@ func appendInteraction(b []byte, in *Interaction, browser [32]byte) ([]byte, err
 	id(txSession, in.Session)
 	id(txShown, in.Shown)
 	id(txSubject, in.Request.Subject)
+	if id(txTicket, in.Ticket); in.Ticket != (ID{}) {
+		b = appendText(b, in.Mailed[:min(len(in.Mailed), maxMailed)])
+	}
+	if in.Proved {
+		flags |= txProved
+	}
 	if in.internal {
 		flags |= txInternal
 	}
@@ -311,6 +322,10 @@ func readTx(plain []byte) (t openedTx, err error) {
 	in.User, in.Session, in.Shown = id(txUser), id(txSession), id(txShown)
 	in.Request.Subject = id(txSubject)
 	in.internal, in.Denied = flags&txInternal != 0, flags&txDenied != 0
+	if in.Ticket = id(txTicket); flags&txTicket != 0 {
+		in.Mailed = r.text()
+	}
+	in.Proved = flags&txProved != 0
 	if r.failed {
 		return openedTx{}, errCutShort
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"postern/idp/guard"
 )
 
 // A User is an End-User: someone who signs in.
@@ -15,12 +13,16 @@ type User struct {
 	Username      string
 	UsernameKey   string // guard.Canonical of Username; unique
 	Email         string // "" for none
-	EmailKey      string // guard.Canonical of Email; unique where not empty
+	EmailKey      string // guard.Canonical of Email
 	EmailVerified bool
 	Profile       Profile
 	Groups        List
 	Admin         bool
 	Status        UserStatus
+	// MustChangePassword is set where the password is not the user's own any more (StepChangePassword).
+	MustChangePassword bool
+	Locale             string     // BCP 47, of pages and mails; "" for what their browser asks for
+	DeleteAt           *time.Time // when the user is deleted who asked for it, and is disabled until then
 	// Epoch rises with every password change, reset, disable, role or factor change (I-2).
 	Epoch     int64
 	CreatedAt time.Time
@@ -76,20 +78,27 @@ type Address struct {
 
 // UserStore keeps users.
 type UserStore interface {
-	// AddUser returns ErrConflict where the username or the e-mail is taken.
+	// AddUser adds a user with their address, which is the primary one of Emails. It returns
+	// ErrConflict where the username is taken, or where the address is another's primary one or
+	// verified as another's. A second claim of an address is made by AddUser of a user
+	// without one and AddEmail.
 	AddUser(ctx context.Context, u User) error
 	// User returns ErrNotFound where there is none.
 	User(ctx context.Context, id ID) (User, error)
-	// UserByKey finds a user by UsernameKey, or by EmailKey where key has an @.
+	// UserByKey finds a user by UsernameKey, or by any of their addresses where key has an @: the one
+	// whose it is verified as, else the only one who claims it, else nobody.
 	UserByKey(ctx context.Context, key string) (User, error)
 	// Users lists users in the order of their usernames' keys, those after the key `after`, at
 	// most limit.
 	Users(ctx context.Context, after string, limit int) ([]User, error)
 	// ChangeUser writes every field of u but ID and CreatedAt, where the stored epoch is `epoch`.
-	// It returns ErrConflict where it is another by now, or where a name is taken.
+	// It returns ErrConflict where it is another by now, or where a name is taken. Its address is the
+	// primary one of Emails then; the former one stays among them, but goes where there is none.
 	ChangeUser(ctx context.Context, u User, epoch int64) error
 	// Admins lists the active users who are administrators, at most a hundred.
 	Admins(ctx context.Context) ([]User, error)
+	// UsersToDelete lists the users whose DeleteAt has come, at most limit.
+	UsersToDelete(ctx context.Context, now time.Time, limit int) ([]User, error)
 	// DeleteUser removes the user with everything that is theirs.
 	DeleteUser(ctx context.Context, id ID) error
 }
@@ -107,13 +116,13 @@ type NewUser struct {
 
 // AddUser checks and adds a user. Its errors are Invalid or Conflict with the Field.
 func (p *Provider) AddUser(ctx context.Context, n NewUser) (User, error) {
-	u, err := n.user(p.Now())
+	u, err := n.user(p.names, p.Now())
 	if err != nil {
 		return User{}, err
 	}
 	var password Authenticator
 	if n.Password != "" {
-		if password, err = p.newPassword(ctx, u.ID, "password", n.Password); err != nil {
+		if password, err = p.newPassword(ctx, u, "password", n.Password); err != nil {
 			return User{}, err
 		}
 	}
@@ -157,7 +166,7 @@ func (p *Provider) FindUser(ctx context.Context, ref string) (User, error) {
 			return u, stored("find user", err)
 		}
 	}
-	key, ok := guard.Canonical(ref)
+	key, ok := p.keyOf(ref)
 	if !ok {
 		return User{}, fmt.Errorf("find user: %w", ErrNotFound)
 	}
@@ -175,25 +184,42 @@ func (p *Provider) Users(ctx context.Context, after string, limit int) ([]User, 
 func (p *Provider) DisableUser(ctx context.Context, id ID) error {
 	return p.changeUser(ctx, "disable user", id, func(ctx context.Context, u User) error {
 		if u.Status == Disabled {
-			return nil
+			return p.keepDisabled(ctx, u)
 		}
 		u.Status = Disabled
 		sessions, grants, err := p.raiseEpoch(ctx, &u, "disabled")
 		if err != nil {
 			return err
 		}
+		if err := p.tellByOperator(ctx, u, "account_disabled", nil); err != nil {
+			return err
+		}
 		return p.record(ctx, eventUserDisabled(u, sessions, grants))
 	})
 }
 
-// EnableUser turns a user on again. What was ended stays ended.
+// keepDisabled takes from a user who asked to be deleted the means to come back.
+func (p *Provider) keepDisabled(ctx context.Context, u User) error {
+	if u.DeleteAt == nil {
+		return nil
+	}
+	if err := p.store.EndTickets(ctx, u.ID, p.Now(), ForUndelete); err != nil {
+		return err
+	}
+	return p.record(ctx, eventUserDisabled(u, 0, 0))
+}
+
+// EnableUser turns a user on again, also one who asked to be deleted. What was ended stays ended.
 func (p *Provider) EnableUser(ctx context.Context, id ID) error {
 	return p.changeUser(ctx, "enable user", id, func(ctx context.Context, u User) error {
 		if u.Status == Active {
 			return nil
 		}
-		u.Status, u.UpdatedAt = Active, p.Now()
+		u.Status, u.DeleteAt, u.UpdatedAt = Active, nil, p.Now()
 		if err := p.store.ChangeUser(ctx, u, u.Epoch); err != nil {
+			return err
+		}
+		if err := p.tellAdminChange(ctx, u, "status"); err != nil {
 			return err
 		}
 		return p.record(ctx, eventUserEnabled(u))
@@ -202,12 +228,18 @@ func (p *Provider) EnableUser(ctx context.Context, id ID) error {
 
 // DeleteUser removes a user with everything that is theirs.
 func (p *Provider) DeleteUser(ctx context.Context, id ID) error {
-	return p.changeUser(ctx, "delete user", id, func(ctx context.Context, u User) error {
-		if err := p.store.DeleteUser(ctx, id); err != nil {
-			return err
-		}
-		return p.record(ctx, eventUserDeleted(u))
-	})
+	return p.changeUser(ctx, "delete user", id, p.deleteUser)
+}
+
+// deleteUser removes u in the Tx of ctx, and tells them.
+func (p *Provider) deleteUser(ctx context.Context, u User) error {
+	if err := p.tellByOperator(ctx, u, "account_deleted", nil); err != nil {
+		return err
+	}
+	if err := p.store.DeleteUser(ctx, u.ID); err != nil {
+		return err
+	}
+	return p.record(ctx, eventUserDeleted(u))
 }
 
 // maxConflicts bounds how often a change of a user is tried that others change at the same time.

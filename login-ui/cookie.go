@@ -15,6 +15,7 @@ import (
 // §4.1.3.2).
 const (
 	sessionCookie = "__Host-postern_session"
+	pendingCookie = "__Host-postern_login"
 	browserCookie = "__Host-postern_browser"
 	noticeCookie  = "__Host-postern_notice"
 	deviceCookie  = "__Host-postern_device"
@@ -82,8 +83,14 @@ func hostCookie(name, value string) *http.Cookie {
 }
 
 // session is the token of the session's cookie, zero for none.
-func (j *jar) session(r *http.Request) idp.SessionToken {
-	value := j.read(r, sessionCookie)
+func (j *jar) session(r *http.Request) idp.SessionToken { return j.token(r, sessionCookie) }
+
+// pending is the token of a session that owes a step, zero for none. A cookie is signed with its
+// name, so that neither passes for the other.
+func (j *jar) pending(r *http.Request) idp.SessionToken { return j.token(r, pendingCookie) }
+
+func (j *jar) token(r *http.Request, name string) idp.SessionToken {
+	value := j.read(r, name)
 	if len(value) != sessionTokenSize {
 		return idp.SessionToken{}
 	}
@@ -94,9 +101,14 @@ func (j *jar) session(r *http.Request) idp.SessionToken {
 }
 
 // keepSession sets the session's cookie, which outlives the browser where the session is
-// remembered.
+// remembered. One that owes a step has a cookie of its own until it is live.
 func (j *jar) keepSession(w http.ResponseWriter, in idp.SignedIn, now time.Time) {
 	value := append(in.Token.ID[:], in.Token.Secret[:]...)
+	if in.Session.State == idp.Pending {
+		j.write(w, pendingCookie, value, 0)
+		return
+	}
+	j.clear(w, pendingCookie)
 	var life time.Duration
 	if in.Session.Remembered {
 		life = max(in.Session.EndsAt.Sub(now), time.Second)

@@ -15,7 +15,7 @@ import (
 )
 
 func TestS4_66_BrowserIsKnownByACookieOnceSomebodySignedIn(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, known)
 	b := h.browser()
 	form := b.formOf("/login?tx=" + b.asked())
 	b.post(form, fields("username", "alice", "password", "wrong"))

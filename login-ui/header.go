@@ -21,9 +21,13 @@ func (ui *UI) secure(h http.Header, f *frame) {
 	h.Set("Content-Security-Policy", policy)
 	// With no-referrer, Chromium sends Origin: null on our own POSTs.
 	h.Set("Referrer-Policy", "same-origin")
+	if f.secret {
+		h.Set("Referrer-Policy", "no-referrer")
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "publickey-credentials-get=(self), publickey-credentials-create=(self), "+
 		"camera=(), microphone=(), geolocation=(), payment=(), usb=()")
 	if f.isolated {

@@ -52,7 +52,7 @@ func TestPagesKeepToThemselves(t *testing.T) {
 			for name, want := range map[string]string{
 				"Content-Security-Policy": c.policy, "Cross-Origin-Opener-Policy": c.opener,
 				"Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff",
-				"X-Frame-Options": "DENY", "Content-Language": "en", "Content-Type": "text/html; charset=utf-8",
+				"X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin", "Content-Language": "en", "Content-Type": "text/html; charset=utf-8",
 				"Permissions-Policy": "publickey-credentials-get=(self), publickey-credentials-create=(self), " +
 					"camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 			} {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +23,9 @@ import (
 )
 
 const (
-	alicesPassword = "correct horse battery"
-	bobsPassword   = "staple staple staple"
+	alicesPassword = "quiet harbour violin 73"
+	bobsPassword   = "copper walnut thunder 19"
+	davesPassword  = "saffron bridge oyster 62" // his address is not proved
 	redirectURI    = "https://rp.example.com/cb"
 )
 
@@ -34,8 +36,9 @@ type house struct {
 	ui         *UI
 	cfg        *config.Config
 	store      *storage.Store
+	ring       *secret.Keyring
 	clock      time.Time
-	statements int
+	statements atomic.Int64
 	mux        *http.ServeMux
 }
 
@@ -47,31 +50,39 @@ func newHouse(t *testing.T, change ...func(*config.Config)) *house {
 	for _, c := range change {
 		c(h.cfg)
 	}
-	h.store = storagetest.Open(t, storagetest.SQLite(t), storage.Options{OnStatement: func(string) { h.statements++ }})
-	ring, err := secret.NewKeyring([]secret.RootKey{secret.NewRootKey(1)})
-	if err != nil {
+	h.store = storagetest.Open(t, storagetest.SQLite(t), storage.Options{OnStatement: func(string) { h.statements.Add(1) }})
+	var err error
+	if h.ring, err = secret.NewKeyring([]secret.RootKey{secret.NewRootKey(1)}); err != nil {
 		t.Fatal(err)
 	}
-	h.Provider, err = idp.New(t.Context(), h.store, h.cfg, ring, idp.Options{
+	h.open(nil)
+	h.people()
+	return h
+}
+
+// open makes the provider, and the pages, over what is stored. A nil mailer sends nothing.
+func (h *house) open(mailer idp.Mailer) {
+	h.t.Helper()
+	var err error
+	h.Provider, err = idp.New(h.t.Context(), h.store, h.cfg, h.ring, idp.Options{
 		Now: func() time.Time { return h.clock }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Wait: func(context.Context, time.Duration) {},
+		Wait: func(context.Context, time.Duration) {}, Mailer: mailer,
 	})
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	if h.ui, err = New(h.Provider, h.cfg); err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	h.people()
 	h.route()
-	return h
 }
 
 func (h *house) people() {
 	h.t.Helper()
 	for _, n := range []idp.NewUser{
 		{Username: "alice", Email: "alice@example.com", EmailVerified: true, Password: alicesPassword, Profile: idp.Profile{Name: "Alice Liddell"}},
-		{Username: "bob", Email: "bob@example.com", Password: bobsPassword},
+		{Username: "bob", Email: "bob@example.com", EmailVerified: true, Password: bobsPassword},
+		{Username: "dave", Email: "dave@example.com", Password: davesPassword},
 	} {
 		if _, err := h.AddUser(h.t.Context(), n); err != nil {
 			h.t.Fatal(err)
@@ -94,9 +105,20 @@ func (h *house) route() {
 		"GET /logout": h.ui.ShowLogOut, "POST /logout": h.ui.SubmitLogOut,
 		"GET /admin/": h.ui.ShowHoneypot, "POST /admin/": h.ui.SubmitHoneypot, "GET /admin": h.ui.ShowHoneypot,
 		"GET /account": h.ui.ShowAccount, "GET /account/password": h.ui.ShowPassword, "POST /account/password": h.ui.SubmitPassword,
+		"GET /account/profile": h.ui.ShowProfile, "POST /account/profile": h.ui.SubmitProfile,
+		"GET /account/emails": h.ui.ShowEmails, "POST /account/emails": h.ui.SubmitEmails,
+		"GET /account/emails/add": h.ui.ShowAddEmail, "POST /account/emails/add": h.ui.SubmitAddEmail,
+		"GET /account/emails/code": h.ui.ShowEmailCode, "POST /account/emails/code": h.ui.SubmitEmailCode,
+		"GET /account/sessions": h.ui.ShowSessions, "POST /account/sessions": h.ui.SubmitSessions,
+		"GET /account/apps": h.ui.ShowApps, "POST /account/apps": h.ui.SubmitApps, "GET /account/activity": h.ui.ShowActivity,
+		"GET /account/appearance": h.ui.ShowAppearance, "POST /account/appearance": h.ui.SubmitAppearance,
+		"GET /account/data": h.ui.ShowData, "POST /account/data": h.ui.SubmitData,
+		"GET /account/delete": h.ui.ShowDelete, "POST /account/delete": h.ui.SubmitDelete, "GET /account/deleted": h.ui.ShowDeleted,
+		"GET /account/reauthenticate": h.ui.ShowReauthenticate, "POST /account/reauthenticate": h.ui.SubmitReauthenticate,
 	} {
 		h.mux.HandleFunc(pattern, handler)
 	}
+	h.routeJoining()
 }
 
 // A tab is a browser with its cookies; tabs of one browser share them.
@@ -105,9 +127,12 @@ type tab struct {
 	cookies map[string]string
 	address string
 	header  http.Header // of every request
+	agent   string      // User-Agent
 }
 
-func (h *house) browser() *tab { return &tab{h, map[string]string{}, "192.0.2.7", http.Header{}} }
+func (h *house) browser() *tab {
+	return &tab{h, map[string]string{}, "192.0.2.7", http.Header{}, "test"}
+}
 
 // send sends a request with the browser's cookies and keeps those that come back. A nil form is a
 // GET.
@@ -119,7 +144,7 @@ func (b *tab) send(method, target string, body io.Reader, contentType string) *h
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
-	v := &idp.Visitor{Address: netip.MustParseAddr(b.address), UserAgent: "test", RequestID: "7Q2M-K4TD", Path: r.URL.Path[:min(len(r.URL.Path), 255)]}
+	v := &idp.Visitor{Address: netip.MustParseAddr(b.address), UserAgent: b.agent, RequestID: "7Q2M-K4TD", Path: r.URL.Path[:min(len(r.URL.Path), 255)]}
 	w := httptest.NewRecorder()
 	b.h.ui.Visitor(b.h.mux).ServeHTTP(w, r.WithContext(idp.WithVisitor(r.Context(), v)))
 	if w.Code == http.StatusInternalServerError {

@@ -13,8 +13,14 @@ const dispatcher = "/oauth2/authorize"
 
 // The steps of forms outside an authorization request, which carry the same seal (I-6).
 const (
-	stepLogOut   idp.Step = "log_out"
-	stepPassword idp.Step = "password"
+	stepLogOut    idp.Step = "log_out"
+	stepPassword  idp.Step = "password"
+	stepReset     idp.Step = "reset"
+	stepResetCode idp.Step = "reset_code"
+	stepResetNew  idp.Step = "reset_new"
+	stepLogInCode idp.Step = "log_in_code"
+	stepEnterCode idp.Step = "enter_code"
+	stepLink      idp.Step = "link"
 )
 
 // A turn is one request of an End-User within an interaction: what was asked for, who is here, and
@@ -26,6 +32,7 @@ type turn struct {
 	client *idp.Client // nil for a sign-in of our own
 	visit  *idp.Visit  // nil where nobody is signed in
 	step   idp.Step
+	late   bool // whether the interaction of r had expired, and in is a new one in its place
 }
 
 // open reads the interaction of r. Where that does not work it has answered, and returns nil.
@@ -36,6 +43,45 @@ func (ui *UI) open(w http.ResponseWriter, r *http.Request, step idp.Step) *turn 
 		return nil
 	}
 	return ui.turn(w, r, in, step)
+}
+
+// enter reads the interaction of r for a page that can begin at any time: without one it begins one
+// of our own, and in place of one that only expired a new one with the same request, which has the
+// ticket still that the former waited for. Where it does not work it has answered, and returns nil.
+func (ui *UI) enter(w http.ResponseWriter, r *http.Request, step idp.Step) *turn {
+	if !r.URL.Query().Has("tx") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		return ui.turn(w, r, ui.provider.BeginOwn(accountPath), step)
+	}
+	in, err := ui.opened(r)
+	if err == nil {
+		return ui.turn(w, r, in, step)
+	}
+	fresh := ui.renewed(in, err)
+	if fresh == nil {
+		ui.showStale(w, r, in, err)
+		return nil
+	}
+	if step != stepEnterCode { // of which the whole sign-in has an end
+		fresh.Ticket, fresh.Proved, fresh.Mailed = in.Ticket, in.Proved, in.Mailed
+	}
+	t := ui.turn(w, r, fresh, step)
+	if t != nil {
+		t.late = true
+	}
+	return t
+}
+
+// renewed begins an interaction anew that only expired, with the same request; nil where that cannot
+// be.
+func (ui *UI) renewed(in *idp.Interaction, err error) *idp.Interaction {
+	switch {
+	// What was pushed once is only in the store, and the dispatcher knows how to find it.
+	case in == nil || idp.CodeOf(err) != "interaction_expired" || !in.Pushed.IsZero():
+		return nil
+	case in.Request.Return != "":
+		return ui.provider.BeginOwn(in.Request.Return)
+	}
+	return ui.provider.Begin(in.Form, in.Request)
 }
 
 // turn finds who is here and which client asks. Where that does not work it has answered, and
@@ -56,6 +102,9 @@ func (ui *UI) turn(w http.ResponseWriter, r *http.Request, in *idp.Interaction, 
 		t.client = client
 	}
 	visit, err := ui.visit(r, in.Request.ClientID)
+	if err == nil && visit == nil {
+		visit, err = ui.pendingVisit(r, in.Request.ClientID)
+	}
 	if err != nil {
 		ui.ShowFailure(w, r, err)
 		return nil
@@ -80,6 +129,15 @@ func (ui *UI) visit(r *http.Request, clientID string) (*idp.Visit, error) {
 		return nil, nil
 	}
 	visit, err := ui.provider.Visit(r.Context(), token, clientID)
+	if errors.Is(err, idp.ErrNotFound) {
+		return nil, nil
+	}
+	return visit, err
+}
+
+// pendingVisit is the session of the browser that owes a step, nil for none (I-19).
+func (ui *UI) pendingVisit(r *http.Request, clientID string) (*idp.Visit, error) {
+	visit, err := ui.provider.PendingVisit(r.Context(), clientID)
 	if errors.Is(err, idp.ErrNotFound) {
 		return nil, nil
 	}
@@ -120,6 +178,31 @@ func (t *turn) seal(w http.ResponseWriter) string {
 // again sends the browser to the dispatcher with the interaction as it came.
 func (t *turn) again(w http.ResponseWriter) {
 	seeOther(w, dispatcher+"?tx="+url.QueryEscape(t.r.URL.Query().Get("tx")))
+}
+
+// on sends the browser to a page of ours with the interaction as it now stands.
+func (t *turn) on(w http.ResponseWriter, path string) {
+	tx, err := t.ui.provider.Seal(t.r.Context(), t.in)
+	if err != nil {
+		t.ui.ShowFailure(w, t.r, err)
+		return
+	}
+	seeOther(w, path+"?tx="+url.QueryEscape(tx))
+}
+
+// maxMailed bounds what is kept of where a ticket was mailed: an address has no more (RFC 5321
+// §4.5.3.1.3).
+const maxMailed = 254
+
+// forget lets the interaction wait for no ticket any more.
+func (t *turn) forget() { t.in.Ticket, t.in.Proved, t.in.Mailed = idp.ID{}, false, "" }
+
+// stale is the notice of a page whose form was shown to somebody else, or too long ago.
+func (t *turn) stale() *message {
+	if t.late {
+		return &message{Code: "interaction_expired", Text: t.frame().T("notice.interaction_expired")}
+	}
+	return t.outdated()
 }
 
 // done sends the browser to the dispatcher with the interaction as it now stands.

@@ -32,9 +32,9 @@ type carrier interface {
 	carry(ctx context.Context, name string, m *gomail.Msg) error
 }
 
-// NewMailer returns what sends mails as mail.transport says, nil where that is empty. Its errors say
-// what is wrong with the settings.
-func NewMailer(cfg *config.Config) (idp.Mailer, error) {
+// NewMailer returns what sends mails as mail.transport says, nil where that is empty. where finds the
+// places that mails tell of. Its errors say what is wrong with the settings.
+func NewMailer(cfg *config.Config, where Whereabouts) (idp.Mailer, error) {
 	if cfg.Mail.Transport == "" {
 		return nil, nil
 	}
@@ -43,6 +43,7 @@ func NewMailer(cfg *config.Config) (idp.Mailer, error) {
 	if m.letters, err = newLetters(cfg); err != nil {
 		return nil, err
 	}
+	m.letters.where = where
 	if m.from, err = mail.ParseAddress(cfg.Mail.From); err != nil {
 		return nil, fmt.Errorf("mail.from: %q is no address: %w", cfg.Mail.From, err)
 	}

@@ -84,7 +84,7 @@ func deliver(t *testing.T, m idp.Mail, change ...func(*config.Config)) delivery 
 	for _, c := range change {
 		c(cfg)
 	}
-	mailer, err := NewMailer(cfg)
+	mailer, err := NewMailer(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +375,7 @@ func TestS0_78_EveryChangeOfAnAddressHasItsMail(t *testing.T) {
 	wantMail(t, "email_primary_changed", "Your Acme account has a new main e-mail address", "E-mail address: alice@work.example", "It wasn't me:")
 	wantMail(t, "email_verified", "An e-mail address of your Acme account was confirmed", "E-mail address: alice@work.example", "It wasn't me:")
 	wantMail(t, "email_revert", "The e-mail address of your Acme account was changed", "E-mail address: alice@work.example",
-		"It works once, until 29 November 2026, 15:05 (Europe/Berlin).", "Undo the change:\n"+testIssuer+"/verify/undo?")
+		"It works once, until 29 November 2026, 15:05 (Europe/Berlin).", "Undo the change:\n"+testIssuer+"/account/revert?")
 }
 
 func TestS0_79_FirstSignInIsAWelcome(t *testing.T) {
@@ -387,7 +387,7 @@ func TestS0_80_EveryOtherEventHasItsMail(t *testing.T) {
 	wantMail(t, "consent_given", "A new app can use your Acme account", "App: Grafana", "See connected apps:\n"+testIssuer+"/account/apps\n")
 	wantMail(t, "refresh_reuse", "An app's access to your Acme account was ended", "was used twice", "App: Grafana")
 	wantMail(t, "account_disabled", "Your Acme account was turned off", "An administrator turned off")
-	wantMail(t, "account_deletion", "Your Acme account will be deleted", "will be deleted on 29 November 2026, 15:05 (Europe/Berlin).", "Keep my account:\n"+testIssuer+"/account/keep?")
+	wantMail(t, "account_deletion", "Your Acme account will be deleted", "will be deleted on 29 November 2026, 15:05 (Europe/Berlin).", "Keep my account:\n"+testIssuer+"/account/undelete?")
 	wantMail(t, "account_deleted", "Your Acme account was deleted", "It cannot be brought back")
 }
 
@@ -531,11 +531,11 @@ func TestMailerSaysWhatIsWrong(t *testing.T) {
 	} {
 		cfg := config.Default()
 		cfg.Issuer, cfg.Mail = "https://id.example.com", config.Mail{Transport: c.transport, From: c.from}
-		if m, err := NewMailer(cfg); err == nil || m != nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
+		if m, err := NewMailer(cfg, nil); err == nil || m != nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v %v", c.transport, m, err)
 		}
 	}
-	if m, err := NewMailer(config.Default()); m != nil || err != nil {
+	if m, err := NewMailer(config.Default(), nil); m != nil || err != nil {
 		t.Errorf("no transport: %v %v", m, err)
 	}
 }
@@ -544,7 +544,7 @@ func TestMailThatCannotBeMadeLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config.Default()
 	cfg.Issuer, cfg.Mail = "https://id.example.com", config.Mail{Transport: "dir:" + dir, From: "a@example.com"}
-	mailer, err := NewMailer(cfg)
+	mailer, err := NewMailer(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -563,5 +563,52 @@ func TestMailThatCannotBeMadeLeavesNoFile(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
 		t.Errorf("%v", entries)
+	}
+}
+
+// S0-61: a mail tells where and with what something was done, as far as address and User-Agent say.
+func TestS0_61_MailsTellWhereAndWithWhat(t *testing.T) {
+	const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	where := func(address, locale string) (city, country string) {
+		if address != "203.0.113.7" {
+			return "", ""
+		}
+		return "Cologne", map[string]string{"en": "Germany", "de": "Deutschland"}[locale]
+	}
+	for _, c := range []struct {
+		name, locale   string
+		address, agent string
+		want           []string
+		never          string
+	}{
+		{"all is known", "en", "203.0.113.7", firefox, []string{"near Cologne, Germany", "Firefox on Linux", "203.0.113.7"}, "Mozilla"},
+		{"in their language", "de", "203.0.113.7", firefox, []string{"Cologne, Deutschland"}, "Germany"},
+		{"a place that nobody knows", "en", "198.51.100.1", firefox, []string{"198.51.100.1", "Firefox on Linux"}, "near"},
+		{"a system alone", "en", "203.0.113.7", "Mozilla/5.0 (X11; Linux x86_64) Unheard/1", []string{"Linux"}, "Unheard"},
+		{"a program that lies", "en", "203.0.113.7", "https://evil.example <b>", []string{"near Cologne"}, "evil"},
+		{"nothing", "en", "", "", []string{"just used to sign in"}, "near"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := newLetters(mailConfig())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.where = where
+			m := idp.Mail{Kind: "new_sign_in", Locale: c.locale, Args: map[string]string{"address": c.address, "user_agent": c.agent}}
+			letter, err := l.write(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, body := range []string{letter.Text, letter.HTML} {
+				for _, word := range c.want {
+					if !strings.Contains(strings.ToLower(body), strings.ToLower(word)) {
+						t.Errorf("it lacks %q:\n%s", word, body)
+					}
+				}
+				if strings.Contains(body, c.never) {
+					t.Errorf("it has %q:\n%s", c.never, body)
+				}
+			}
+		})
 	}
 }

@@ -6,8 +6,9 @@ import "slices"
 // more, code, action, you, not_you, undo, undo_action, reason and preheader, as far as it has them.
 //
 // All mails take the Args name (how to greet), zone (of times, as the tz database names it), and
-// what facts shows; beside browser also system, which it runs on. Times are RFC 3339; a link is a
-// whole URL of the issuer.
+// what facts shows; beside browser also system, which it runs on. A place that is missing is found
+// by the address, and a browser by user_agent, the User-Agent. Times are RFC 3339; a link is a whole
+// URL of the issuer.
 type mailKind struct {
 	name  string
 	needs []string // the Args that must be there
@@ -58,7 +59,7 @@ func sampleDoing(pairs ...string) map[string]string {
 }
 
 const (
-	sampleNotMe = "/secure?ticket=7Q2MK4TD9XPA"
+	sampleNotMe = "/secure/7Q2MK4TD9XPA"
 	sampleUntil = "2026-11-29T14:05:09Z"
 	sampleSoon  = "2026-11-22T14:20:09Z"
 )
@@ -68,11 +69,11 @@ var mailKinds = []mailKind{
 	{name: "verify_code", needs: []string{"code"}, may: []string{"expires"}, unknown: true, subjectCode: true,
 		sample: map[string]string{"code": "402867", "expires": sampleSoon}},
 	{name: "verify_link", needs: []string{"link"}, may: []string{"expires"}, unknown: true,
-		sample: map[string]string{"link": "/verify?ticket=Hq3v0bZrT2mY8sKc", "expires": "2026-11-25T14:05:09Z"}},
+		sample: map[string]string{"link": "/verify/link?ticket=Hq3v0bZrT2mY8sKc", "expires": "2026-11-25T14:05:09Z"}},
 	{name: "login_code", needs: []string{"code"}, may: []string{"expires"}, facts: doing, subjectCode: true,
 		sample: sampleDoing("code", "402867", "expires", "2026-11-22T14:08:09Z")},
 	{name: "reset", needs: []string{"link", "code"}, may: []string{"expires"}, facts: doing,
-		sample: sampleDoing("link", "/reset?ticket=Hq3v0bZrT2mY8sKc", "code", "H4QK-7PMD", "expires", sampleSoon)},
+		sample: sampleDoing("link", "/reset/link?ticket=Hq3v0bZrT2mY8sKc", "code", "H4QK-7PMD", "expires", sampleSoon)},
 	{name: "reset_unknown", facts: doing, unknown: true,
 		sample: map[string]string{"address": "203.0.113.7"}},
 	{name: "account_exists", may: []string{"link"}, unknown: true,
@@ -95,7 +96,7 @@ var mailKinds = []mailKind{
 	{name: "email_verified", needs: []string{"email"}, may: []string{"not_me"}, facts: facts(factEmail), notice: true,
 		sample: sampleDoing("email", "alice@work.example", "not_me", sampleNotMe)},
 	{name: "email_revert", needs: []string{"email", "link", "expires"}, facts: facts(factEmail), notice: true,
-		sample: sampleDoing("email", "alice@work.example", "link", "/verify/undo?ticket=Hq3v0bZrT2mY8sKc", "expires", sampleUntil)},
+		sample: sampleDoing("email", "alice@work.example", "link", "/account/revert?ticket=Hq3v0bZrT2mY8sKc", "expires", sampleUntil)},
 
 	{name: "new_sign_in", may: []string{"not_me"}, facts: append(slices.Clone(doing), factApp), notice: true,
 		sample: sampleDoing("app", "Grafana", "not_me", sampleNotMe)},
@@ -110,7 +111,7 @@ var mailKinds = []mailKind{
 		sample: map[string]string{"name": "Alice", "zone": "Europe/Berlin", "changes": "password,email"}},
 	{name: "account_disabled", facts: []fact{factTime}, sample: map[string]string{"name": "Alice", "zone": "Europe/Berlin"}},
 	{name: "account_deletion", needs: []string{"until", "link"}, facts: doing, notice: true,
-		sample: sampleDoing("until", sampleUntil, "link", "/account/keep?ticket=Hq3v0bZrT2mY8sKc")},
+		sample: sampleDoing("until", sampleUntil, "link", "/account/undelete?ticket=Hq3v0bZrT2mY8sKc")},
 	{name: "account_deleted", facts: []fact{factTime}, sample: map[string]string{"name": "Alice", "zone": "Europe/Berlin"}},
 
 	{name: "honeypot", may: []string{"blocked"}, admin: true,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	htmltemplate "html/template"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -55,6 +56,7 @@ func MailSamples(issuer string) []idp.Mail {
 type letters struct {
 	cfg    *config.Config
 	domain string // of the issuer, as RFC 5321 §4.1.3 writes it
+	where  Whereabouts
 	texts  *catalogue
 	plain  *template.Template
 	rich   *htmltemplate.Template
@@ -94,7 +96,7 @@ func (w *letters) write(m idp.Mail) (*Letter, error) {
 		return nil, err
 	}
 	locale, _ := w.texts.match(m.Locale)
-	l := &letter{locale: locale, mailKind: kind, texts: w.texts, args: m.Args, zone: zoneOf(m.Args["zone"])}
+	l := &letter{locale: locale, mailKind: kind, texts: w.texts, args: w.found(m.Args, locale), zone: zoneOf(m.Args["zone"])}
 	l.Instance, l.Support, l.at = w.cfg.Branding.Name, w.cfg.Branding.Support, l.moment(m.At)
 	l.values = []any{"instance", l.Instance, "time", l.at, "until", l.time("until")}
 	if kind.subjectCode {
@@ -108,6 +110,24 @@ func (w *letters) write(m idp.Mail) (*Letter, error) {
 		return nil, err
 	}
 	return &Letter{Locale: l.Tag, Subject: l.Subject().Text, Text: plain.String(), HTML: rich.String()}, nil
+}
+
+// found are the Args with the place of their address and the browser of their User-Agent, where they
+// lack those.
+func (w *letters) found(args map[string]string, l *locale) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, args)
+	if all["place"] == "" {
+		all["place"] = w.where.of(all["address"], l)
+	}
+	if all["browser"] == "" && all["user_agent"] != "" {
+		browser, system := browserOf(all["user_agent"])
+		if browser == "" {
+			browser, system = system, ""
+		}
+		all["browser"], all["system"] = browser, system
+	}
+	return all
 }
 
 // codeForm is what codes look like. They stand in subjects.

@@ -258,7 +258,7 @@ func relayTo(t *testing.T, s *mailServer, transport, password string) *mailer {
 	t.Helper()
 	cfg := mailConfig()
 	cfg.Mail = config.Mail{Transport: transport, Password: password, From: "Acme <bounces@id.example.com>"}
-	made, err := NewMailer(cfg)
+	made, err := NewMailer(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestMailArrivesAsItWasComposed(t *testing.T) {
 		t.Errorf("from %q to %q, SMTPUTF8: %v", got.from, got.to, s.withUTF8)
 	}
 	d := parseMail(t, got.content)
-	if d.subject != "Reset your Acme password" || !strings.Contains(d.plain, "H4QK-7PMD") || !strings.Contains(d.rich, testIssuer+"/reset?ticket=") {
+	if d.subject != "Reset your Acme password" || !strings.Contains(d.plain, "H4QK-7PMD") || !strings.Contains(d.rich, testIssuer+"/reset/link?ticket=") {
 		t.Errorf("%q\n%s", d.subject, d.plain)
 	}
 }

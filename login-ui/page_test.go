@@ -186,6 +186,13 @@ func TestIDsAndNamesStayAsTheyAre(t *testing.T) {
 		"logout":   "form /logout?tx=TX · button#confirm-logout[]",
 		"password": "form /account/password?tx=TX · input#username[username] text username · input#password[password] password current-password required · " +
 			"input#new_password[new_password] password new-password required · button#change-password[]",
+		"email add":      "form /account/emails/add?tx=TX · input#email[email] email email required · button#add-email[]",
+		"email code":     "form /account/emails/code?tx=TX · input#code[code] text one-time-code required · button#verify-email[] · button#resend[resend=1]",
+		"sessions":       "form /account/sessions?tx=TX · button#[session=s1] · button#[session=s2] · button#end-others[session=others]",
+		"appearance":     "form /account/appearance?tx=TX · button#save-appearance[]",
+		"data":           "form /account/data?tx=TX · button#download[]",
+		"delete":         "form /account/delete?tx=TX · input#confirm[confirm] text off required · button#delete-account[]",
+		"reauthenticate": "form /account/reauthenticate?tx=TX · input#username[username] text username · input#password[password] password current-password required · button#confirm-me[]",
 		"login again": "form /login?tx=TX&another=1 · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
 			"button#sign-in[] · button#cancel[cancel=cancel]",
 	}
@@ -288,7 +295,7 @@ func TestLanguagesHaveTheSameTexts(t *testing.T) {
 		t.Errorf("keys of de:\n%v\nof en:\n%v", got, want)
 	}
 	// What is the same word in both languages.
-	same := []string{"account.name", "honeypot.title", "mail.fact.user_agent", "problem.code", "rate.in", "rate.long", "rate.seconds"}
+	same := []string{"sessions.apps", "sessions.details", "honeypot.title", "mail.fact.user_agent", "problem.code", "rate.in", "rate.long", "rate.seconds"}
 	for key, text := range english {
 		if !slices.Equal(placeholders(text), placeholders(german[key])) {
 			t.Errorf("%s: %v in English, %v in German", key, placeholders(text), placeholders(german[key]))
@@ -318,7 +325,8 @@ func TestEveryTextIsUsed(t *testing.T) {
 		}
 	}
 	// Keys that code puts together.
-	made := []string{"claim.", "scope.", "hint.", "error.", "notice.", "problem.", "consent.group.", "lockout.wait.", "lockout.stay.", "mail."}
+	made := []string{"claim.", "scope.", "hint.", "error.", "notice.", "problem.", "consent.group.", "lockout.wait.", "lockout.stay.", "mail.", "link.",
+		"account.check.", "account.to.", "profile.group.", "profile.field.", "profile.hint.", "activity.event.", "sudo.for.", "policy.", "feedback."}
 	for key := range texts(t, "en") {
 		if !strings.Contains(sources, `"`+key+`"`) && !slices.ContainsFunc(made, func(p string) bool { return strings.HasPrefix(key, p) }) {
 			t.Errorf("nobody says %s", key)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/idp"
+	"postern/idp/password"
 )
 
 // retryAfter is when to come back where an answer says that we cannot serve but not for how long.
@@ -213,8 +214,8 @@ func (ui *UI) ShowFailure(w http.ResponseWriter, r *http.Request, err error) {
 	ui.ShowProblem(w, r, p)
 }
 
-// explain puts the error of a deed into the page, beside the field that it belongs to, and returns
-// the status to answer with.
+// explain puts the error of a deed into the page, with whatever else was wrong, each beside the field
+// that it belongs to, and returns the status to answer with.
 func (ui *UI) explain(w http.ResponseWriter, r *http.Request, f *frame, e *idp.Error) int {
 	status := statusOf(e)
 	ui.logFailure(r, status, e)
@@ -229,6 +230,9 @@ func (ui *UI) explain(w http.ResponseWriter, r *http.Request, f *frame, e *idp.E
 	}
 	f.Failed = true
 	f.Errors = append(f.Errors, message{e.Code, field, ui.errorText(f, e, status)})
+	for _, more := range e.More {
+		f.Errors = append(f.Errors, message{more.Code, more.Field, ui.errorText(f, more, status)})
+	}
 	return status
 }
 
@@ -244,6 +248,8 @@ func (ui *UI) errorText(f *frame, e *idp.Error, status int) string {
 	case e.Code == "invalid_credentials" && e.Field != "":
 		// Of someone who is signed in, who can only have mistyped the password.
 		return f.T("error.wrong_password")
+	case e.Code == password.TooWeak:
+		return f.weakness(e)
 	case ui.texts.has("error." + e.Code):
 		return f.T("error."+e.Code, args...)
 	case status == http.StatusServiceUnavailable:
@@ -266,8 +272,11 @@ func statusOf(e *idp.Error) int {
 	case idp.Invalid, idp.Conflict, idp.Stale:
 		return http.StatusBadRequest
 	case idp.Denied:
-		if e.Code == "invalid_credentials" {
+		switch e.Code {
+		case "invalid_credentials", "code_wrong", "code_over":
 			return http.StatusBadRequest
+		case "link_over":
+			return http.StatusGone
 		}
 		return http.StatusForbidden
 	case idp.Blocked:

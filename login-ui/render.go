@@ -35,6 +35,7 @@ type frame struct {
 	Support   string // a mailto: or https: address, "" for none
 	Reference string // the request's ID
 	Wide      bool   // whether the page has more than one form's worth of content
+	Theme     string // light or dark, "" for what the system says
 
 	Failed bool      // whether the title says that something went wrong
 	Errors []message // what the person can mend, each beside its field
@@ -45,6 +46,7 @@ type frame struct {
 	host        string // of the issuer
 	redirectURI string // validated, of the interaction that the page belongs to; "" for none
 	isolated    bool   // outside the authorization flow, so that no relying party's popup is cut off
+	secret      bool   // whether the page's address holds a token, which no referrer may tell
 }
 
 // A pair is a name and a value.
@@ -74,6 +76,11 @@ func (f *frame) ErrorOf(field string) *message {
 	return nil
 }
 
+// ErrorsOf are all errors of a field.
+func (f *frame) ErrorsOf(field string) []message {
+	return slices.DeleteFunc(slices.Clone(f.Errors), func(m message) bool { return m.Field != field })
+}
+
 // frame makes the frame of a page that answers r.
 func (ui *UI) frame(r *http.Request) *frame {
 	v := idp.VisitorFrom(r.Context())
@@ -82,16 +89,23 @@ func (ui *UI) frame(r *http.Request) *frame {
 		l = ui.negotiate(r)
 	}
 	f := &frame{
-		locale: l, Instance: ui.cfg.Branding.Name, Support: ui.cfg.Branding.Support,
-		Reference: v.RequestID, assets: ui.assets, host: ui.issuer.Host,
+		locale: l, Theme: lookOf(r), Instance: ui.cfg.Branding.Name, Support: ui.cfg.Branding.Support,
+		Reference: v.RequestID, assets: ui.assets, host: ui.issuer.Host, secret: ticketOf(r) != "" || inviteOf(r) != "",
 	}
 	if f.Query = queryOf(r); f.Query == nil {
 		return f
 	}
-	for _, tag := range ui.texts.tags {
-		f.Languages = append(f.Languages, ui.texts.locales[tag.String()])
-	}
+	f.Languages = ui.languages()
 	return f
+}
+
+// languages are those that the pages speak, the default first.
+func (ui *UI) languages() []*locale {
+	list := make([]*locale, 0, len(ui.texts.tags))
+	for _, tag := range ui.texts.tags {
+		list = append(list, ui.texts.locales[tag.String()])
+	}
+	return list
 }
 
 // first is what is wrong with the page, nil for nothing.

@@ -3,6 +3,7 @@ package loginui
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ var (
 
 // samples has every page at least once, in each of its states.
 func samples() []sample {
-	return []sample{
+	list := []sample{
 		{"login", 200, func(f *frame) page {
 			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
 		}},
@@ -59,11 +60,6 @@ func samples() []sample {
 		{"login throttled", 429, func(f *frame) page {
 			throttle(f, "key", 200*time.Second)
 			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, Username: "bob", AskAbout: true, Days: 14, CanCancel: true}
-		}},
-		{"password throttled for seconds", 429, func(f *frame) page {
-			throttle(f, "user", 20*time.Second)
-			f.isolated = true
-			return &passwordPage{frame: f, Tx: "TX", Person: alice, MinLength: 12}
 		}},
 		{"login throttled for hours", 429, func(f *frame) page {
 			throttle(f, "ip", 26*time.Hour)
@@ -136,26 +132,8 @@ func samples() []sample {
 			return &logoutPage{frame: f, Tx: "TX", Person: longName}
 		}},
 		{"signed out", 200, func(f *frame) page { f.isolated = true; return &signedOutPage{f} }},
-		{"account", 200, func(f *frame) page {
-			f.isolated, f.Wide = true, true
-			f.Notice = &message{Code: "password_changed", Text: f.T("notice.password_changed")}
-			return &accountPage{frame: f, Person: alice, Username: "alice", EmailVerified: true, SignedInAt: sampleTime, EndsAt: sampleTime.AddDate(0, 0, 14), Remembered: true}
-		}},
-		{"account without e-mail", 200, func(f *frame) page {
-			f.isolated, f.Wide = true, true
-			return &accountPage{frame: f, Person: &person{Name: "bob", Login: "bob", Initial: "B"}, Username: "bob", SignedInAt: sampleTime, EndsAt: sampleTime.AddDate(0, 0, 1)}
-		}},
-		{"password", 200, func(f *frame) page {
-			f.isolated = true
-			return &passwordPage{frame: f, Tx: "TX", Person: alice, MinLength: 12}
-		}},
-		{"password short", 400, func(f *frame) page {
-			f.isolated = true
-			f.fail("wrong_password", "password")
-			f.fail("password_too_short", "new_password", "min", 12, "count", 7)
-			return &passwordPage{frame: f, Tx: "TX", Person: longName, MinLength: 12}
-		}},
 	}
+	return slices.Concat(list, joiningSamples(), accountSamples())
 }
 
 // problems has a problem of every kind.

@@ -21,6 +21,8 @@ type loginPage struct {
 	Remember  bool // what the box says
 	AskAbout  bool // whether there is a box at all
 	Days      int  // that a remembered session lasts
+	CanSignUp bool
+	ByCode    bool // whether a code to sign in with can be mailed
 	CanCancel bool
 }
 
@@ -45,6 +47,7 @@ func (ui *UI) ShowLogin(w http.ResponseWriter, r *http.Request) {
 		ui.turnAway(w, r, p.frame, err)
 		return
 	}
+	p.Notice = ui.noticeOf(w, r, p.frame)
 	ui.showLogin(w, t, http.StatusOK, p)
 }
 
@@ -56,7 +59,11 @@ func (ui *UI) loginPage(t *turn) *loginPage {
 		frame: t.frame(), Another: t.another(), Party: t.party(), CanCancel: t.canCancel(),
 		UsernameField: ui.cfg.Login.UsernameField, PasswordField: ui.cfg.Login.PasswordField,
 		AskAbout: ui.cfg.Sessions.Remember == "ask", Days: int(ui.cfg.Sessions.Lifetime / (24 * time.Hour)),
+		ByCode: ui.cfg.Login.Code.Enabled,
 	}
+	// Where it cannot be told there is no link, and the page of the sign-up tells why.
+	state, err := ui.provider.SignUpState(t.r.Context(), "")
+	p.CanSignUp = err == nil && state.Open && !state.Invited
 	switch hint := t.in.Request.LoginHint; {
 	case hint != "" && len(hint) <= maxFieldBytes:
 		p.Username = hint
@@ -114,14 +121,13 @@ func (ui *UI) SubmitLogin(w http.ResponseWriter, r *http.Request) {
 }
 
 func (ui *UI) logIn(w http.ResponseWriter, t *turn, p *loginPage, password string) {
+	t.forget() // a ticket that was asked for before
 	signedIn, err := ui.provider.LogIn(t.r.Context(), t.in, idp.LogIn{
 		Identifier: p.Username, Password: password, Remember: p.Remember,
 	})
 	switch e := errorOf(err); {
 	case err == nil:
-		ui.cookies.keepSession(w, signedIn, ui.now())
-		ui.cookies.keepDevice(w, t.r, signedIn.Device)
-		t.done(w)
+		ui.welcome(w, t, signedIn)
 	case e.Kind == idp.Stale:
 		// Somebody signed in or out at the same moment, in another tab: the page tells who.
 		seeOther(w, "/login?tx="+url.QueryEscape(t.r.URL.Query().Get("tx")))
@@ -130,6 +136,20 @@ func (ui *UI) logIn(w http.ResponseWriter, t *turn, p *loginPage, password strin
 	default:
 		ui.showLogin(w, t, ui.explain(w, t.r, p.frame, e), p)
 	}
+}
+
+// welcome keeps a session that was made in t, and sends the browser on. Whoever must prove their
+// address first is mailed a code at once; where that fails the page offers another.
+func (ui *UI) welcome(w http.ResponseWriter, t *turn, in idp.SignedIn) {
+	ui.cookies.keepSession(w, in, ui.now())
+	ui.cookies.keepDevice(w, t.r, in.Device)
+	t.visit = &idp.Visit{Session: in.Session, User: in.User}
+	if t.in.Ticket.IsZero() && t.next() == idp.StepVerify {
+		if err := ui.provider.SendCode(t.r.Context(), t.in, t.visit); err != nil {
+			ui.logFailure(t.r, statusOf(errorOf(err)), err)
+		}
+	}
+	t.done(w)
 }
 
 // refuseLogin answers a form that was not shown to the one who is here: somebody signed in
@@ -153,14 +173,10 @@ func (ui *UI) refuseLogin(w http.ResponseWriter, t *turn, username string) {
 // renewLogin answers a form whose interaction cannot go on. One that only expired begins anew with
 // the same request, and what was typed is kept but for the password.
 func (ui *UI) renewLogin(w http.ResponseWriter, r *http.Request, in *idp.Interaction, err error, username string) {
-	// What was pushed once is only in the store, and the dispatcher knows how to find it.
-	if in == nil || idp.CodeOf(err) != "interaction_expired" || !in.Pushed.IsZero() {
+	fresh := ui.renewed(in, err)
+	if fresh == nil {
 		ui.showStale(w, r, in, err)
 		return
-	}
-	fresh := ui.provider.BeginOwn(in.Request.Return)
-	if in.Request.Return == "" {
-		fresh = ui.provider.Begin(in.Form, in.Request)
 	}
 	t := ui.turn(w, r, fresh, idp.StepLogIn)
 	if t == nil {
@@ -289,6 +305,7 @@ func (ui *UI) SubmitLogOut(w http.ResponseWriter, r *http.Request) {
 	}
 	if visit == nil {
 		ui.cookies.clear(w, sessionCookie)
+		ui.cookies.clear(w, pendingCookie)
 		seeOther(w, "/logout")
 		return
 	}
@@ -301,6 +318,7 @@ func (ui *UI) SubmitLogOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ui.cookies.clear(w, sessionCookie)
+	ui.cookies.clear(w, pendingCookie)
 	ui.cookies.renewBrowser(w)
 	seeOther(w, "/logout")
 }

@@ -13,6 +13,7 @@ func (ui *UI) Visitor(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := *idp.VisitorFrom(r.Context())
 		v.Session = ui.cookies.session(r)
+		v.Pending = ui.cookies.pending(r)
 		v.Browser = ui.cookies.browser(r)
 		v.Device = ui.cookies.device(r)
 		if v.Browser == [32]byte{} && (r.Method == http.MethodGet || r.Method == http.MethodHead) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,6 +17,9 @@ var stepPaths = map[idp.Step]string{
 	idp.StepLogIn:   "/login",
 	idp.StepSelect:  "/login/continue",
 	idp.StepConsent: "/consent",
+	idp.StepSignUp:  "/signup",
+	idp.StepVerify:  "/verify",
+	idp.StepChange:  "/login/password",
 }
 
 // Authorize is the authorization endpoint (RFC 6749 §3.1, OpenID Connect Core 1.0 §3.1.2.1) and
@@ -47,6 +51,10 @@ func (s *Server) arrive(w http.ResponseWriter, r *http.Request, sent url.Values,
 		s.decline(w, r, a, err)
 		return
 	}
+	if f := s.checkCreate(a); f != nil {
+		s.decline(w, r, a, f)
+		return
+	}
 	s.dispatch(w, r, a, s.p.Begin(a.form, a.request))
 }
 
@@ -67,7 +75,20 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 		s.decline(w, r, a, err)
 		return
 	}
+	if f := s.checkCreate(a); f != nil {
+		s.decline(w, r, a, f)
+		return
+	}
 	s.goOn(w, r, a, AuthorizePath, s.p.Begin(a.form, a.request))
+}
+
+// checkCreate refuses prompt=create while it is not advertised (Initiating User Registration via
+// OpenID Connect 1.0 §4.1). Whoever had begun before goes on by signing in.
+func (s *Server) checkCreate(a *authorization) *failure {
+	if slices.Contains(a.request.Prompts, "create") && !s.p.SignUpOpen() {
+		return refuse("invalid_request", "The prompt create is not supported: nobody may sign up now.")
+	}
+	return nil
 }
 
 // resume goes on with a sealed request, whose form is judged anew. One whose time is over starts
@@ -137,17 +158,24 @@ func asksForNoPage(in *idp.Interaction) bool {
 	return len(in.Request.Prompts) == 1 && in.Request.Prompts[0] == "none"
 }
 
-// visit finds the browser's session with the user's consent for c, nil for none, by one SELECT.
+// visit finds the browser's session with the user's consent for c, by one SELECT: the live one, or
+// else the one that owes a step (I-19). It is nil for neither.
 func (s *Server) visit(ctx context.Context, c *idp.Client) (*idp.Visit, error) {
-	token := idp.VisitorFrom(ctx).Session
-	if token.IsZero() {
-		return nil, nil
-	}
 	var clientID string
 	if c != nil {
 		clientID = c.ID
 	}
-	visit, err := s.p.Visit(ctx, token, clientID)
+	v := idp.VisitorFrom(ctx)
+	if !v.Session.IsZero() {
+		visit, err := s.p.Visit(ctx, v.Session, clientID)
+		if err == nil || !errors.Is(err, idp.ErrNotFound) {
+			return visit, err
+		}
+	}
+	if v.Pending.IsZero() {
+		return nil, nil
+	}
+	visit, err := s.p.PendingVisit(ctx, clientID)
 	if errors.Is(err, idp.ErrNotFound) {
 		return nil, nil
 	}

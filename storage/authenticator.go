@@ -3,28 +3,27 @@ package storage
 import (
 	"context"
 	"database/sql"
-	"strings"
 
 	"postern/idp"
 )
 
 // Credentials implements idp.AuthenticatorStore.
 func (s *Store) Credentials(ctx context.Context, key string) (u idp.User, a idp.Authenticator, err error) {
-	var kind, secret sql.NullString
-	dests := append(userDests(&u), &a.ID, &a.UserID, &kind, &secret, orZero{&a.CreatedAt}, maybe{&a.LastUsedAt})
+	var kind, secret, scheme sql.NullString
+	dests := append(userDests(&u), &a.ID, &a.UserID, &kind, &secret, &scheme, orZero{&a.CreatedAt}, maybe{&a.LastUsedAt})
 	err = s.row(ctx, `
-		SELECT `+userColumns+`, a.id, a.user_id, a.kind, a.secret, a.created_at, a.last_used_at
+		SELECT `+userColumns+`, a.id, a.user_id, a.kind, a.secret, a.scheme, a.created_at, a.last_used_at
 		FROM users u
 		LEFT JOIN authenticators a ON a.user_id = u.id AND a.kind = 'password'
 		WHERE `+keyCondition(key), []any{key}, dests...)
-	a.Kind, a.Secret = idp.AuthenticatorKind(kind.String), secret.String
+	a.Kind, a.Secret, a.Scheme = idp.AuthenticatorKind(kind.String), secret.String, scheme.String
 	return u, a, err
 }
 
 // Password implements idp.AuthenticatorStore.
 func (s *Store) Password(ctx context.Context, userID idp.ID) (a idp.Authenticator, err error) {
 	err = s.get(ctx, &a, `
-		SELECT id, user_id, kind, secret, created_at, last_used_at
+		SELECT id, user_id, kind, secret, scheme, created_at, last_used_at
 		FROM authenticators
 		WHERE user_id = ? AND kind = 'password'`, userID)
 	return a, err
@@ -38,7 +37,7 @@ func (s *Store) PutPassword(ctx context.Context, a idp.Authenticator) error {
 		ON CONFLICT (user_id) WHERE kind = 'password' DO UPDATE
 		SET id = excluded.id, secret = excluded.secret, scheme = excluded.scheme,
 			created_at = excluded.created_at, last_used_at = excluded.last_used_at`,
-		a.ID, a.UserID, a.Secret, schemeOf(a.Secret), a.CreatedAt, a.LastUsedAt)
+		a.ID, a.UserID, a.Secret, a.Scheme, a.CreatedAt, a.LastUsedAt)
 	return err
 }
 
@@ -48,7 +47,7 @@ func (s *Store) RehashPassword(ctx context.Context, a idp.Authenticator, old str
 		UPDATE authenticators
 		SET secret = ?, scheme = ?
 		WHERE id = ? AND secret = ?`,
-		a.Secret, schemeOf(a.Secret), a.ID, old)
+		a.Secret, a.Scheme, a.ID, old)
 	return err
 }
 
@@ -68,16 +67,4 @@ func (s *Store) PasswordSchemes(ctx context.Context) (map[string]int, error) {
 		schemes[c.Scheme] = c.Count
 	}
 	return schemes, err
-}
-
-// schemeOf is what a PHC string says before its salt, "$argon2id$v=19$m=65536,t=3,p=2". Older
-// formats put salt and hash into one part: "$2b$12".
-func schemeOf(phc string) string {
-	parts := strings.Split(phc, "$")
-	const withParameters = 5 // "", scheme, parameters, salt, hash
-	salted := 1
-	if len(parts) >= withParameters {
-		salted = 2
-	}
-	return strings.Join(parts[:max(0, len(parts)-salted)], "$")
 }

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -166,4 +167,36 @@ func BenchmarkAddAttempt(b *testing.B) {
 			return s.AddAttempt(b.Context(), newAttempt("unknown", time.Duration(i)*time.Millisecond), 1000)
 		})
 	})
+}
+
+// BenchmarkSignIn is the Tx of a complete sign-in, with the index by which people find their own
+// events and without it, among the events of many.
+func BenchmarkSignIn(b *testing.B) {
+	for _, indexed := range []bool{true, false} {
+		b.Run(fmt.Sprintf("indexed=%t", indexed), func(b *testing.B) {
+			benchEach(b, func(b *testing.B, s *storage.Store) {
+				const people = 1000
+				var users [people]idp.ID
+				for i := range users {
+					users[i] = addUser(b, s, fmt.Sprint(i)).ID
+				}
+				if !indexed {
+					must(b, s.Exec(b.Context(), `DROP INDEX events_user`))
+				}
+				parallel(b, 16, func(i int) error {
+					session := newSession(users[i%people])
+					session.ID = idp.NewID(time.Now())
+					return s.Tx(b.Context(), func(ctx context.Context) error {
+						if err := s.AddSession(ctx, session); err != nil {
+							return err
+						}
+						return s.AddEvent(ctx, idp.Event{
+							ID: idp.NewID(time.Now()), At: time.Now(), Kind: "user.signed_in", Actor: session.UserID.String(),
+							UserID: session.UserID, SessionID: session.ID, Address: session.Address,
+						})
+					})
+				})
+			})
+		})
+	}
 }

@@ -50,3 +50,32 @@ func TestEventsArePrunedByTheirTime(t *testing.T) {
 		same(t, "left", len(left), 2)
 	})
 }
+
+func TestEventsOfAUserAreListedNewestFirst(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada := idp.RandomID()
+		var own []idp.Event
+		for i := range 6 {
+			when := at(time.Duration(i) * time.Second)
+			e := idp.Event{ID: idp.NewID(when), At: when, Kind: "user.signed_in"}
+			switch {
+			case i%2 == 0:
+				e.UserID = ada
+				own = append([]idp.Event{e}, own...)
+			case i == 3:
+				e.UserID = idp.RandomID()
+			}
+			must(t, s.AddEvent(ctx, e))
+		}
+		for _, c := range []struct {
+			before idp.ID
+			limit  int
+			want   []idp.Event
+		}{{idp.ID{}, 10, own}, {idp.ID{}, 2, own[:2]}, {own[0].ID, 10, own[1:]}, {own[2].ID, 10, nil}} {
+			got, err := s.EventsOf(ctx, ada, c.before, c.limit)
+			must(t, err)
+			same(t, "events", got, c.want)
+		}
+	})
+}

@@ -53,8 +53,6 @@ func (s *Store) IsSQLite() bool {
 
 var Snake = snake
 
-var SchemeOf = schemeOf
-
 const SweepBatch = sweepBatch
 
 // Row reads one row of any statement.
@@ -76,7 +74,7 @@ func ForgetMigration(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer s.db.Close()
-	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 4`); err != nil {
+	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 6`); err != nil {
 		t.Fatal(err)
 	}
 }

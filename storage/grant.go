@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -228,6 +229,39 @@ func (s *Store) RevokeGrants(ctx context.Context, f idp.GrantFilter, why string,
 		SET revoked_at = ?, revoked_why = ?
 		WHERE `+strings.Join(where, " AND "), args...)
 	return int(n), err
+}
+
+// Grants implements idp.GrantStore.
+func (s *Store) Grants(ctx context.Context, userID idp.ID, now time.Time, limit int) (list []idp.Grant, err error) {
+	args, err := bind([]any{userID, now, limit})
+	if err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(t *tx) error {
+		list = nil
+		return t.query(`
+			SELECT `+grantColumns+`
+			FROM grants g
+			JOIN users u ON u.id = g.user_id AND u.epoch = g.epoch
+			WHERE g.user_id = ? AND g.revoked_at IS NULL AND g.dead_at > ?
+			ORDER BY g.id DESC
+			LIMIT ?`, args, func(rows *sql.Rows) error {
+			var g idp.Grant
+			err := rows.Scan(grantDests(&g)...)
+			list = append(list, g)
+			return err
+		})
+	})
+	return list, err
+}
+
+// LiftGrants implements idp.GrantStore.
+func (s *Store) LiftGrants(ctx context.Context, userID idp.ID, from, to int64) error {
+	_, err := s.exec(ctx, `
+		UPDATE grants
+		SET epoch = ?
+		WHERE user_id = ? AND epoch = ? AND revoked_at IS NULL`, to, userID, from)
+	return err
 }
 
 // Deny implements idp.GrantStore.

@@ -296,3 +296,41 @@ func TestTokenTrafficTouchesNoSecondaryIndexOfPostgreSQL(t *testing.T) {
 		return err
 	}))
 }
+
+func TestLiveGrantsOfAUserAreListed(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
+		add := func(after time.Duration, change func(*idp.Grant)) idp.Grant {
+			t.Helper()
+			g := newGrant(ada.ID, idp.NewID(now))
+			g.ID, g.DeedNonce, g.RevokedAt, g.RevokedWhy = idp.NewID(now.Add(after)), nil, nil, ""
+			change(&g)
+			must(t, s.AddGrant(ctx, g))
+			return g
+		}
+		older := add(0, func(*idp.Grant) {})
+		newer := add(time.Second, func(*idp.Grant) {})
+		add(0, func(g *idp.Grant) { g.RevokedAt = ptr(at(0)) })
+		add(0, func(g *idp.Grant) { g.DeadAt = at(time.Minute) })
+		former := add(time.Minute, func(g *idp.Grant) { g.Epoch = 2 })
+		revoked := add(0, func(g *idp.Grant) { g.Epoch, g.RevokedAt = 2, ptr(at(0)) })
+		others := add(0, func(g *idp.Grant) { g.UserID, g.Epoch = bob.ID, 2 })
+		for limit, want := range map[int][]idp.Grant{10: {newer, older}, 1: {newer}} {
+			got, err := s.Grants(ctx, ada.ID, at(time.Minute), limit)
+			must(t, err)
+			same(t, "live", got, want)
+		}
+
+		must(t, s.LiftGrants(ctx, ada.ID, 2, 3))
+		former.Epoch = 3
+		got, err := s.Grants(ctx, ada.ID, at(time.Minute), 10)
+		must(t, err)
+		same(t, "lifted", got, []idp.Grant{former, newer, older})
+		for _, g := range []idp.Grant{revoked, others} {
+			v, err := s.Grant(ctx, g.ID, false)
+			must(t, err)
+			same(t, "not lifted", v.Grant.Epoch, int64(2))
+		}
+	})
+}

@@ -274,11 +274,12 @@ func (s *schema) provider() (*goose.Provider, error) {
 		goose.WithGoMigrations(
 			goose.NewGoMigration(2, &goose.GoFunc{RunTx: s.postgresOnly(tune)}, nil),
 			goose.NewGoMigration(4, &goose.GoFunc{RunTx: s.postgresOnly(tuneGate)}, nil),
+			goose.NewGoMigration(6, &goose.GoFunc{RunTx: s.postgresOnly(tuneAccounts)}, nil),
 		))
 }
 
 // goNames are the names of the migrations that are written in Go.
-var goNames = map[int64]string{2: "tune", 4: "tune_gate"}
+var goNames = map[int64]string{2: "tune", 4: "tune_gate", 6: "tune_accounts"}
 
 func nameOf(s *goose.Source) string {
 	if name, ok := goNames[s.Version]; ok {
@@ -318,4 +319,10 @@ var tune = []string{
 var tuneGate = []string{
 	`ALTER TABLE counters SET (fillfactor = 80)`,
 	`ALTER TABLE devices SET (fillfactor = 80)`,
+}
+
+var tuneAccounts = []string{
+	`ALTER TABLE tickets SET (fillfactor = 80)`,
+	`ALTER TABLE emails ALTER COLUMN key TYPE TEXT COLLATE "C"`,
+	`ALTER TABLE tickets ALTER COLUMN scope TYPE TEXT COLLATE "C"`,
 }

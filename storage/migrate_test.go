@@ -70,11 +70,11 @@ func TestI22_ACommandChecksTheSchemaWithoutMigrating(t *testing.T) {
 		must(t, err)
 		must(t, checked.Close())
 
-		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 4`))
-		refused(storage.Options{}, "version 3", "needs 4", "`postern migrate up`")
+		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 6`))
+		refused(storage.Options{}, "version 5", "needs 6", "`postern migrate up`")
 		must(t, s.Exec(t.Context(), `INSERT INTO migrations (version_id, is_applied) VALUES (99, ?)`, true))
-		refused(storage.Options{}, "version 99", "knows 4")
-		refused(storage.Options{Migrate: true}, "version 99", "knows 4")
+		refused(storage.Options{}, "version 99", "knows 6")
+		refused(storage.Options{Migrate: true}, "version 99", "knows 6")
 	})
 }
 
@@ -89,7 +89,7 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 			}
 			return names, applied
 		}
-		want := []string{"initial", "tune", "gate", "tune_gate"}
+		want := []string{"initial", "tune", "gate", "tune_gate", "accounts", "tune_accounts"}
 		list, err := storage.Migrations(t.Context(), url)
 		must(t, err)
 		got, applied := names(list)
@@ -110,7 +110,7 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 		must(t, err)
 		got, applied = names(list)
 		same(t, "after", got, want)
-		same(t, "applied after", applied, 4)
+		same(t, "applied after", applied, 6)
 	})
 }
 
@@ -132,6 +132,44 @@ func TestADatabaseOfTheFormerVersionIsMigratedWithItsRows(t *testing.T) {
 		same(t, "sessions", list, []idp.Session{row})
 		same(t, "counters", count(t, migrated, "counters"), 0)
 		same(t, "users", count(t, migrated, "users"), 1)
+	})
+}
+
+func TestS0_25_AddressesOfTheFormerVersionAreTakenOver(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		s := storagetest.Open(t, url, storage.Options{})
+		ada, bob, none := addUser(t, s, "ada"), newUser("bob"), newUser("none")
+		bob.EmailVerified = false
+		none.Email, none.EmailKey, none.EmailVerified = "", "", false
+		must(t, s.AddUser(t.Context(), bob))
+		must(t, s.AddUser(t.Context(), none))
+		addClaimant(t, s, "claimant", "bob@example.org")
+		addClaimant(t, s, "thief", "ada2@example.org")
+		must(t, s.AddEmail(t.Context(), verified(newEmail(ada.ID, "ada2@example.org"))))
+		addTicket(t, s, idp.ForReset, ada.ID)
+		storage.MigrateTo(t, url, 4)
+		n, err := s.Int(t.Context(), `SELECT COUNT(*) FROM users WHERE email_key = 'bob@example.org'`)
+		must(t, err)
+		same(t, "who has the address that two claimed", n, 1)
+
+		migrated := storagetest.Open(t, url, storage.Options{})
+		for _, u := range []idp.User{ada, none} {
+			u.MustChangePassword, u.Locale, u.DeleteAt = false, "", nil // of the newer version
+			got, err := migrated.User(t.Context(), u.ID)
+			must(t, err)
+			same(t, "user", got, u)
+		}
+		list, err := migrated.Emails(t.Context(), ada.ID)
+		must(t, err)
+		same(t, "addresses", list, []idp.Email{{
+			ID: ada.ID, UserID: ada.ID, Address: ada.Email, Key: ada.EmailKey, Primary: true, VerifiedAt: ptr(at(0)), CreatedAt: at(0),
+		}})
+		same(t, "of who has none", emailsOf(t, migrated, none.ID), []string(nil))
+		same(t, "ada's", owner(t, migrated, ada.EmailKey), "ada")
+		claimed, err := migrated.UserByKey(t.Context(), "bob@example.org")
+		must(t, err)
+		same(t, "unverified", claimed.EmailVerified, false)
+		same(t, "of who claims", emailsOf(t, migrated, claimed.ID), []string{"bob@example.org"})
 	})
 }
 

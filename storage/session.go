@@ -135,6 +135,15 @@ func (s *Store) PruneSessions(ctx context.Context, t time.Time) (int, error) {
 	return int(n), err
 }
 
+// LiftSessions implements idp.SessionStore.
+func (s *Store) LiftSessions(ctx context.Context, userID idp.ID, from, to int64) error {
+	_, err := s.exec(ctx, `
+		UPDATE sessions
+		SET epoch = ?
+		WHERE user_id = ? AND epoch = ? AND ended_at IS NULL`, to, userID, from)
+	return err
+}
+
 // EndSession implements idp.SessionStore.
 func (s *Store) EndSession(ctx context.Context, id idp.ID, why string, now time.Time) (bool, error) {
 	n, err := s.exec(ctx, `

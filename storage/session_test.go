@@ -204,3 +204,20 @@ func TestS4_53_TheAccessLogHasTheSessionsThatAreOver(t *testing.T) {
 		same(t, "left", list, []idp.Session{bobs, live})
 	})
 }
+
+func TestSessionsAreLiftedToAnotherEpoch(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
+		lifted, others, older, ended := addSession(t, s, ada.ID), addSession(t, s, bob.ID), newSession(ada.ID), newSession(ada.ID)
+		older.Epoch, older.EndedAt, older.EndedWhy = 2, nil, ""
+		must(t, s.AddSession(ctx, older))
+		must(t, s.AddSession(ctx, ended))
+		must(t, s.LiftSessions(ctx, ada.ID, 3, 4))
+		for id, want := range map[idp.ID]int64{lifted.ID: 4, others.ID: 3, older.ID: 2, ended.ID: 3} {
+			v, err := s.Visit(ctx, id, "")
+			must(t, err)
+			same(t, "epoch", v.Session.Epoch, want)
+		}
+	})
+}

@@ -35,6 +35,8 @@ var sweptTables = []sweptTable{
 	{"counters", "key"},
 	{"devices", "user_id"}, // of whom each has few
 	{"jobs", "id"},
+	{"tickets", "id"},
+	{"invites", "id"},
 }
 
 // Sweep implements idp.Store.

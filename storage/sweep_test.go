@@ -50,6 +50,16 @@ func TestI11_OnlyDeadRowsAreSwept(t *testing.T) {
 		job.DeadAt = at(time.Minute)
 		_, err = s.AddJob(ctx, job)
 		must(t, err)
+		ticket, invite := newTicket(idp.ForReset, idp.ID{}), newInvite(0)
+		ticket.DeadAt, invite.DeadAt = at(time.Minute), at(time.Minute)
+		must(t, s.AddTicket(ctx, ticket))
+		must(t, s.AddInvite(ctx, invite))
+		for range 2 {
+			ticket, invite := newTicket(idp.ForReset, idp.ID{}), newInvite(0)
+			ticket.DeadAt, invite.DeadAt = at(48*time.Hour), at(48*time.Hour)
+			must(t, s.AddTicket(ctx, ticket))
+			must(t, s.AddInvite(ctx, invite))
+		}
 		must(t, s.PutBlock(ctx, newBlock("192.0.2.0/24", time.Minute)))
 		must(t, s.AddPushed(ctx, newPushed()))
 
@@ -57,10 +67,12 @@ func TestI11_OnlyDeadRowsAreSwept(t *testing.T) {
 		same(t, "swept while the walk rests", sweep(t, s, at(2*time.Minute)), 1) // the block
 		same(t, "blocks", count(t, s, "blocks"), 0)
 		must(t, s.Exec(ctx, `DELETE FROM sweeps`))
-		same(t, "swept", sweep(t, s, at(2*time.Minute)), 6)
+		same(t, "swept", sweep(t, s, at(2*time.Minute)), 8)
 		same(t, "counters", count(t, s, "counters"), 0)
 		same(t, "devices", count(t, s, "devices"), 1)
 		same(t, "jobs", count(t, s, "jobs"), 0)
+		same(t, "tickets", count(t, s, "tickets"), 2)
+		same(t, "invites", count(t, s, "invites"), 2)
 		_, err = s.Visit(ctx, live.ID, "")
 		must(t, err)
 		_, err = s.Grant(ctx, raised.ID, false)

@@ -126,10 +126,14 @@ func TestI9_AReadWhoseConnectionIsLostIsRetried(t *testing.T) {
 
 func TestI9_AWriteWhoseAnswerIsLostIsUncertain(t *testing.T) {
 	s, w := openWired(t, storage.Options{})
-	addUser(t, s, "bob") // so that the statement is prepared
+	u := addUser(t, s, "ada")
+	addSession(t, s, u.ID) // so that the statement is prepared
+	row := newSession(u.ID)
 	w.swallow.Store(true)
-	wantErr(t, s.AddUser(t.Context(), newUser("ada")), idp.ErrUncertain)
-	wantUser(t, s, "ada")
+	wantErr(t, s.AddSession(t.Context(), row), idp.ErrUncertain)
+	v, err := s.Visit(t.Context(), row.ID, "")
+	must(t, err)
+	same(t, "session", v.Session, row)
 }
 
 func TestI9_AOnceOnlyUpdateWhoseAnswerIsLostIsDone(t *testing.T) {
@@ -145,9 +149,12 @@ func TestI9_AOnceOnlyUpdateWhoseAnswerIsLostIsDone(t *testing.T) {
 	g := redeemed(addGrant(t, s, idp.RandomID(), idp.ID{}), 1)
 	p := newPushed()
 	must(t, s.AddPushed(ctx, p))
+	ticket, invite := addTicket(t, s, idp.ForLogIn, idp.ID{}), addInvite(t, s, 0)
 	for what, do := range map[string]func() (bool, error){
-		"redeem": func() (bool, error) { return s.RedeemCode(ctx, g) },
-		"use":    func() (bool, error) { return s.UsePushed(ctx, p.ID, []byte{1}, now) },
+		"code":   func() (bool, error) { return s.RedeemCode(ctx, g) },
+		"pushed": func() (bool, error) { return s.UsePushed(ctx, p.ID, []byte{1}, now) },
+		"ticket": func() (bool, error) { return s.RedeemTicket(ctx, ticket.ID, []byte{1}, now) },
+		"invite": func() (bool, error) { return s.RedeemInvite(ctx, invite.ID, idp.RandomID(), []byte{1}, now) },
 	} {
 		arm.Store(true)
 		done, err := do()

@@ -3,27 +3,41 @@ package storage
 import (
 	"context"
 	"strings"
+	"time"
 
 	"postern/idp"
 )
 
 const userColumns = `u.id, u.username, u.username_key, u.email, u.email_key, u.email_verified,
-	u.profile, u.groups, u.admin, u.status, u.epoch, u.created_at, u.updated_at`
+	u.profile, u.groups, u.admin, u.status, u.must_change_password, u.locale, u.delete_at, u.epoch,
+	u.created_at, u.updated_at`
 
 // userDests are the fields of userColumns.
 func userDests(u *idp.User) []any {
 	return []any{&u.ID, &u.Username, &u.UsernameKey, &u.Email, &u.EmailKey, &u.EmailVerified,
-		&u.Profile, &u.Groups, &u.Admin, &u.Status, &u.Epoch, moment{&u.CreatedAt}, moment{&u.UpdatedAt}}
+		&u.Profile, &u.Groups, &u.Admin, &u.Status, &u.MustChangePassword, &u.Locale, maybe{&u.DeleteAt},
+		&u.Epoch, moment{&u.CreatedAt}, moment{&u.UpdatedAt}}
 }
 
-// AddUser implements idp.UserStore.
+// AddUser implements idp.UserStore. Two that are added at the same moment may both claim an address
+// that is verified as nobody's.
 func (s *Store) AddUser(ctx context.Context, u idp.User) error {
-	_, err := s.insert(ctx, `
-		INSERT INTO users (id, username, username_key, email, email_key, email_verified,
-			profile, groups, admin, status, epoch, created_at, updated_at)
-		VALUES (:id, :username, :username_key, :email, :email_key, :email_verified,
-			:profile, :groups, :admin, :status, :epoch, :created_at, :updated_at)`, u)
-	return err
+	return s.Tx(ctx, func(ctx context.Context) error {
+		n, err := s.insert(ctx, `
+			INSERT INTO users (id, username, username_key, email, email_key, email_verified,
+				profile, groups, admin, status, must_change_password, locale, delete_at, epoch,
+				created_at, updated_at)
+			SELECT :id, :username, :username_key, :email, :email_key, :email_verified,
+				:profile, :groups, :admin, :status, :must_change_password, :locale, :delete_at, :epoch,
+				:created_at, :updated_at
+			WHERE NOT EXISTS (
+				SELECT 1 FROM emails t
+				WHERE t.key = :email_key AND (t.is_primary OR t.verified_at IS NOT NULL))`, u)
+		if err := changed(n, err, idp.ErrConflict); err != nil || u.EmailKey == "" {
+			return err
+		}
+		return s.putPrimary(ctx, u, u.CreatedAt)
+	})
 }
 
 // User implements idp.UserStore.
@@ -44,11 +58,15 @@ func (s *Store) UserByKey(ctx context.Context, key string) (u idp.User, err erro
 	return u, err
 }
 
-// keyCondition finds a user by a canonical identifier. The second term lets the database use the
-// index, which leaves out empty addresses.
+// keyCondition finds a user by a canonical identifier. An address is whose it is verified as, or,
+// while it is nobody's, the only one's who claims it.
 func keyCondition(key string) string {
 	if strings.Contains(key, "@") {
-		return `u.email_key = ? AND u.email_key <> ''`
+		return `u.id = (
+			SELECT e.user_id FROM emails e
+			WHERE e.key = ? AND (e.verified_at IS NOT NULL OR NOT EXISTS (
+				SELECT 1 FROM emails o
+				WHERE o.key = e.key AND o.user_id <> e.user_id)))`
 	}
 	return `u.username_key = ?`
 }
@@ -78,22 +96,43 @@ func (s *Store) Admins(ctx context.Context) (us []idp.User, err error) {
 	return us, err
 }
 
-// ChangeUser implements idp.UserStore.
+// UsersToDelete implements idp.UserStore.
+func (s *Store) UsersToDelete(ctx context.Context, now time.Time, limit int) (us []idp.User, err error) {
+	err = s.all(ctx, &us, `
+		SELECT `+userColumns+`
+		FROM users u
+		WHERE u.delete_at <= ?
+		ORDER BY u.delete_at, u.id
+		LIMIT ?`, now, limit)
+	return us, err
+}
+
+// ChangeUser implements idp.UserStore. A claim that somebody has already is no reason to refuse.
 func (s *Store) ChangeUser(ctx context.Context, u idp.User, epoch int64) error {
-	n, err := s.exec(ctx, `
-		UPDATE users
-		SET username = ?, username_key = ?, email = ?, email_key = ?, email_verified = ?,
-			profile = ?, groups = ?, admin = ?, status = ?, epoch = ?, updated_at = ?
-		WHERE id = ? AND epoch = ?`,
-		u.Username, u.UsernameKey, u.Email, u.EmailKey, u.EmailVerified,
-		u.Profile, u.Groups, u.Admin, u.Status, u.Epoch, u.UpdatedAt, u.ID, epoch)
-	return changed(n, err, idp.ErrConflict)
+	return s.Tx(ctx, func(ctx context.Context) error {
+		n, err := s.exec(ctx, `
+			UPDATE users
+			SET username = ?, username_key = ?, email = ?, email_key = ?, email_verified = ?,
+				profile = ?, groups = ?, admin = ?, status = ?, must_change_password = ?, locale = ?,
+				delete_at = ?, epoch = ?, updated_at = ?
+			WHERE id = ? AND epoch = ? AND (email_key = ? OR NOT `+takenElsewhere+`)`,
+			u.Username, u.UsernameKey, u.Email, u.EmailKey, u.EmailVerified,
+			u.Profile, u.Groups, u.Admin, u.Status, u.MustChangePassword, u.Locale,
+			u.DeleteAt, u.Epoch, u.UpdatedAt, u.ID, epoch, u.EmailKey, u.EmailKey, u.ID)
+		if err := changed(n, err, idp.ErrConflict); err != nil {
+			return err
+		}
+		return s.putPrimary(ctx, u, u.UpdatedAt)
+	})
 }
 
 // DeleteUser implements idp.UserStore.
 func (s *Store) DeleteUser(ctx context.Context, id idp.ID) error {
 	return s.Tx(ctx, func(ctx context.Context) error {
 		if err := found(s.exec(ctx, `DELETE FROM users WHERE id = ?`, id)); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `DELETE FROM tickets WHERE owner = ?`, id); err != nil {
 			return err
 		}
 		_, err := s.exec(ctx, `DELETE FROM grants WHERE user_id = ?`, id)

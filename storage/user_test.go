@@ -18,6 +18,7 @@ func newUser(name string) idp.User {
 		Email: name + "@Example.org", EmailKey: name + "@example.org", EmailVerified: true,
 		Profile: idp.Profile{GivenName: "Ada", Address: &idp.Address{Country: "UK"}},
 		Groups:  idp.List{"staff", "ops"}, Admin: true, Status: idp.Active, Epoch: 3,
+		MustChangePassword: true, Locale: "en-GB", DeleteAt: ptr(at(72 * time.Hour)),
 		CreatedAt: at(0), UpdatedAt: at(time.Second),
 	}
 }
@@ -100,6 +101,7 @@ func TestI2_UserIsChangedOnlyFromTheEpochThatWasRead(t *testing.T) {
 		u := addUser(t, s, "ada")
 		u.Epoch, u.Username, u.UsernameKey, u.Email, u.EmailKey = 4, "Lady", "lady", "", ""
 		u.EmailVerified, u.Admin, u.Status, u.Profile, u.Groups = false, false, idp.Disabled, idp.Profile{}, nil
+		u.MustChangePassword, u.Locale, u.DeleteAt = false, "", nil
 		u.UpdatedAt = at(time.Hour)
 		must(t, s.ChangeUser(ctx, u, 3))
 		got, err := s.User(ctx, u.ID)
@@ -121,13 +123,14 @@ func TestDeletingAUserDeletesEverythingThatIsTheirs(t *testing.T) {
 			must(t, s.AddSession(ctx, session))
 			_, err := s.PutConsent(ctx, idp.Consent{UserID: u.ID, ClientID: "rp", Scopes: idp.List{"openid"}, UpdatedAt: at(0)})
 			must(t, err)
+			addTicket(t, s, idp.ForReset, u.ID)
 			kept = newGrant(u.ID, session.ID)
 			must(t, s.AddGrant(ctx, kept))
 		}
 		ada, err := s.UserByKey(ctx, "ada")
 		must(t, err)
 		must(t, s.DeleteUser(ctx, ada.ID))
-		for _, table := range []string{"users", "authenticators", "sessions", "consents", "grants"} {
+		for _, table := range []string{"users", "authenticators", "sessions", "consents", "grants", "emails", "tickets"} {
 			n, err := s.Int(ctx, `SELECT COUNT(*) FROM `+table)
 			must(t, err)
 			same(t, table, n, 1)
@@ -154,5 +157,25 @@ func TestAdminsAreTheActiveAdministrators(t *testing.T) {
 		got, err := s.Admins(t.Context())
 		must(t, err)
 		same(t, "administrators", got, []idp.User{admin})
+	})
+}
+
+func TestUsersAreListedWhoAreToBeDeleted(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		add := func(name string, deleteAt *time.Time) idp.User {
+			t.Helper()
+			u := newUser(name)
+			u.DeleteAt = deleteAt
+			must(t, s.AddUser(t.Context(), u))
+			return u
+		}
+		second, first := add("second", ptr(at(time.Hour))), add("first", ptr(at(0)))
+		add("later", ptr(at(time.Hour+time.Microsecond)))
+		add("never", nil)
+		for limit, want := range map[int][]idp.User{10: {first, second}, 1: {first}} {
+			got, err := s.UsersToDelete(t.Context(), at(time.Hour), limit)
+			must(t, err)
+			same(t, "to be deleted", got, want)
+		}
 	})
 }

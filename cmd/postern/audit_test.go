@@ -121,11 +121,11 @@ func TestTailShowsTheLastEventsAndWhatComes(t *testing.T) {
 	h := open(t, url, nil)
 	for n := range 25 {
 		h.now = h.now.Add(time.Millisecond)
-		h.addUser(t, fmt.Sprint("user", n))
+		h.addUser(t, fmt.Sprint("person", n))
 	}
 	_, out, errs := command(t, url, "", "audit", "tail", "-n", "3")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[0], "user.added") || !strings.Contains(lines[2], `"username":"user24"`) {
+	if len(lines) != 3 || !strings.Contains(lines[0], "user.added") || !strings.Contains(lines[2], `"username":"person24"`) {
 		t.Errorf("the last three:\n%s%s", out, errs)
 	}
 	_, out, _ = command(t, url, "", "audit", "tail", "--json")

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"text/tabwriter"
 
@@ -116,7 +117,7 @@ func (d *demo) prepare(ctx context.Context, f demoFlags) (err error) {
 	if d.store, err = storage.Open(ctx, d.cfg.Database.URL, storage.Options{Migrate: true, Log: d.log}); err != nil {
 		return err
 	}
-	mailer, err := loginui.NewMailer(d.cfg)
+	mailer, err := loginui.NewMailer(d.cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -128,6 +129,7 @@ func (d *demo) prepare(ctx context.Context, f demoFlags) (err error) {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU()) // hashes that wait for a core are given up
 	g.Go(func() error { return d.addClient(ctx) })
 	d.users = d.people()
 	for _, u := range d.users {
@@ -181,6 +183,7 @@ func (d *demo) configure(f demoFlags) {
 	cfg.Secrets.Keys = []string{root.String()}
 	cfg.Password.Argon2 = config.Argon2{MemoryKiB: 19 << 10, Time: 2, Parallelism: 1}
 	cfg.Branding.Name = "Postern demo"
+	cfg.Signup.Mode, cfg.Login.Code.Enabled = "open", true
 	cfg.Mail = config.Mail{Transport: "dir:" + filepath.Join(d.dir, "mail"), From: "Postern demo <no-reply@localhost>"}
 	cfg.Metrics.Listen = noListener
 	d.cfg = cfg
@@ -215,23 +218,33 @@ type demoUser struct {
 	Username string `json:"username"`
 	Email    string `json:"email"`
 	Password string `json:"password"`
+	Note     string `json:"note,omitempty"` // why signing in ends elsewhere than with the others
 	new      idp.NewUser
 }
 
-// people are alice, bob and carol, with every claim that a relying party can ask for.
+// The notes of users who are not like the others.
+const (
+	noteUnverified = "did not confirm the address yet"
+	noteDisabled   = "is disabled"
+)
+
+// people are alice, bob and carol, with every claim that a relying party can ask for, dave, whose
+// address is not confirmed, and erin, whose account is disabled.
 func (d *demo) people() []demoUser {
 	var all []demoUser
-	for _, p := range []struct{ given, family, gender, birthdate, zone, locale, city, country, phone string }{
-		{"Alice", "Archer", "female", "1990-04-01", "Europe/Berlin", "en-GB", "Berlin", "Germany", "+4930901820"},
-		{"Bob", "Baker", "male", "1985-11-23", "America/New_York", "en-US", "Albany", "USA", "+15185550137"},
-		{"Carol", "Carter", "female", "0000-06-15", "Europe/Vienna", "de-AT", "Wien", "Österreich", "+4315550142"},
+	for _, p := range []struct{ given, family, gender, birthdate, zone, locale, city, country, phone, note string }{
+		{"Alice", "Archer", "female", "1990-04-01", "Europe/Berlin", "en-GB", "Berlin", "Germany", "+4930901820", ""},
+		{"Bob", "Baker", "male", "1985-11-23", "America/New_York", "en-US", "Albany", "USA", "+15185550137", ""},
+		{"Carol", "Carter", "female", "0000-06-15", "Europe/Vienna", "de-AT", "Wien", "Österreich", "+4315550142", ""},
+		{"Dave", "Dyer", "male", "1978-02-03", "Europe/London", "en-GB", "London", "United Kingdom", "+442079460142", noteUnverified},
+		{"Erin", "Eaton", "female", "1999-09-30", "Europe/Dublin", "en-IE", "Dublin", "Ireland", "+35315550142", noteDisabled},
 	} {
 		name := strings.ToLower(p.given)
 		text := strings.ToLower(references.EncodeToString(d.derive("password of "+name, 8)))
-		u := demoUser{Username: name, Email: name + "@example.com", Password: text[0:4] + "-" + text[4:8] + "-" + text[8:12]}
+		u := demoUser{Username: name, Email: name + "@example.com", Password: text[0:4] + "-" + text[4:8] + "-" + text[8:12], Note: p.note}
 		page := "https://example.com/" + name
 		u.new = idp.NewUser{
-			Username: u.Username, Email: u.Email, EmailVerified: true, Password: u.Password, Groups: idp.List{"demo"},
+			Username: u.Username, Email: u.Email, EmailVerified: p.note != noteUnverified, Password: u.Password, Groups: idp.List{"demo"},
 			Profile: idp.Profile{
 				Name: p.given + " " + p.family, GivenName: p.given, FamilyName: p.family, MiddleName: "D.", Nickname: p.given,
 				PreferredUsername: name, Profile: page, Picture: page + "/picture.png", Website: page, Gender: p.gender,
@@ -248,9 +261,12 @@ func (d *demo) people() []demoUser {
 }
 
 func (d *demo) addUser(ctx context.Context, u demoUser) error {
-	_, err := d.idp.AddUser(ctx, u.new)
+	added, err := d.idp.AddUser(ctx, u.new)
 	if idp.KindOf(err) == idp.Conflict && err != nil {
 		return nil // of a folder that was kept; the seed gave the same password
+	}
+	if err == nil && u.Note == noteDisabled {
+		err = d.idp.DisableUser(ctx, added.ID)
 	}
 	return err
 }
@@ -326,7 +342,11 @@ func (d *demo) announce(a *app) error {
 func writeUsers(w io.Writer, users []demoUser) {
 	fmt.Fprintf(w, "  username\tpassword\te-mail\n")
 	for _, u := range users {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", u.Username, u.Password, u.Email)
+		note := u.Note
+		if note != "" {
+			note = "\t" + note
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", u.Username, u.Password, u.Email, note)
 	}
 }
 

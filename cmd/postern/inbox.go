@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/mail"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,8 +24,12 @@ const (
 // A mailView is one mail on the inbox page.
 type mailView struct {
 	From, To, Subject, Text string
+	Links                   []string // of the text, to open
 	Date                    time.Time
 }
+
+// mailLink is an address as a mail's text has it.
+var mailLink = regexp.MustCompile(`https?://[^\s<>"]+`)
 
 // showInbox lists the mails of a folder, one .eml file a mail.
 func (rp *relyingParty) showInbox(w http.ResponseWriter, _ *http.Request) {
@@ -51,7 +58,7 @@ func readMail(name string) (m mailView, err error) {
 	if err != nil {
 		return m, err
 	}
-	text, err := io.ReadAll(message.Body)
+	text, err := plainText(message)
 	if err != nil {
 		return m, err
 	}
@@ -66,5 +73,19 @@ func readMail(name string) (m mailView, err error) {
 		return value
 	}
 	m.From, m.To, m.Subject, m.Text = read("From"), read("To"), read("Subject"), string(text)
+	m.Links = mailLink.FindAllString(m.Text, -1)
 	return m, nil
+}
+
+// plainText is the text of a mail, or of its first part where it has several.
+func plainText(m *mail.Message) ([]byte, error) {
+	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil || !strings.HasPrefix(kind, "multipart/") {
+		return io.ReadAll(m.Body)
+	}
+	part, err := multipart.NewReader(m.Body, params["boundary"]).NextPart() // which decodes quoted-printable
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(part)
 }

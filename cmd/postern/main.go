@@ -109,8 +109,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse("%s", flagWords(err)) })
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
-		a.demoCommand(), a.serveCommand(), a.configCommand(), a.userCommand(), a.clientCommand(),
-		a.sessionCommand(), a.lockoutCommand(), a.auditCommand(), a.checkCommand(), a.keyCommand(), a.migrateCommand(), a.versionCommand(),
+		a.demoCommand(), a.serveCommand(), a.configCommand(), a.userCommand(), a.inviteCommand(), a.clientCommand(),
+		a.sessionCommand(), a.lockoutCommand(), a.auditCommand(), a.mailCommand(), a.checkCommand(), a.keyCommand(), a.migrateCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -212,6 +212,9 @@ func words(err error) string {
 		if e.Cause != nil {
 			text += ": " + e.Cause.Error()
 		}
+	}
+	for _, more := range e.More {
+		text += "; " + words(more)
 	}
 	return text
 }

@@ -34,7 +34,9 @@ func TestManagementListenerTellsMetricsAndReadiness(t *testing.T) {
 
 	h.send(t, http.MethodGet, "/login", nil, nil)
 	h.send(t, "BREW", "/nowhere/at/all", nil, nil)
-	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("BREW", "*", nil)) // no route is asked
+	noRoute := httptest.NewRequest("BREW", "*", nil)
+	noRoute.Host = "id.example.com"
+	h.ServeHTTP(httptest.NewRecorder(), noRoute)
 	metrics := manage(t, m, "/metrics").Body.String()
 	for _, want := range []string{
 		`postern_http_requests_total{method="GET",route="/login",status="303"} 1`,

@@ -48,7 +48,9 @@ type site struct {
 	hsts    []string // the value of Strict-Transport-Security, nil for none
 	count   counting // of requests, nil for nobody who asks
 
-	otherHost sync.Once // logs the first request for another host
+	programs  map[string]bool // paths whose answers no person sees
+	secrets   []string        // what paths begin with that end in a token
+	otherHost sync.Once       // logs the first request for another host
 }
 
 // newSite wires pages, protocol and documents to their addresses.
@@ -65,13 +67,13 @@ func newSite(p *idp.Provider, cfg *config.Config, log *slog.Logger) (*site, erro
 	if err != nil {
 		return nil, err
 	}
-	docs, err := discovery.New(as.Capabilities(), as.PublicKeys)
+	docs, err := discovery.New(as.Capabilities(), p.SignUpOpen, as.PublicKeys)
 	if err != nil {
 		return nil, err
 	}
 	s := &site{
 		cfg: cfg, issuer: issuer, p: p, ui: ui, log: log, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
-		proxies: proxies(cfg.Proxy),
+		proxies: proxies(cfg.Proxy), programs: map[string]bool{},
 	}
 	if err := s.origin.AddTrustedOrigin(cfg.Issuer); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
@@ -79,7 +81,7 @@ func newSite(p *idp.Provider, cfg *config.Config, log *slog.Logger) (*site, erro
 	if issuer.Scheme == "https" && !cfg.Development() {
 		s.hsts = []string{strictTransport(cfg.TLS.HSTS)}
 	}
-	s.handle(routes(ui, as, docs, cfg.Honeypot.Paths))
+	s.handle(routes(ui, as, docs, cfg, p.Now()))
 	return s, nil
 }
 
@@ -101,6 +103,12 @@ func (s *site) handle(table []route) {
 	for _, rt := range table {
 		if paths[rt.Path] == nil {
 			paths[rt.Path] = methods{}
+			if before, ok := strings.CutSuffix(rt.Path, tokenInPath); ok {
+				s.secrets = append(s.secrets, before)
+			}
+		}
+		if rt.forProgram() || rt.document() {
+			s.programs[rt.Path] = true
 		}
 		paths[rt.Path][rt.Method] = s.wrap(rt)
 		// RFC 9110 §9.1 wants HEAD wherever GET is. It is there for documents and files; elsewhere a
@@ -119,6 +127,19 @@ func (s *site) handle(table []route) {
 	s.mux.Handle("/", s.wrap(route{
 		Method: http.MethodGet, Path: "/", Auth: forBrowser, Limiter: limitPages, Caching: noStore, CSRF: csrfSafe, Handler: s.ui.NotFound,
 	}))
+}
+
+// tokenInPath ends the pattern of a path that carries a token.
+const tokenInPath = "{token}"
+
+// told is a path as logs and records may have it: without a token that opens something.
+func (s *site) told(path string) string {
+	for _, before := range s.secrets {
+		if _, token, ok := strings.Cut(path, before); ok && token != "" {
+			path = before + tokenInPath // with whatever slash there was too many
+		}
+	}
+	return printable(path, maxPath)
 }
 
 // methods are the handlers of one path by their methods.
@@ -297,7 +318,7 @@ var (
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, began: time.Now()}
 	address, ignored := s.address(r)
-	a.visitor = idp.Visitor{RequestID: newRequestID(), UserAgent: printable(r.UserAgent(), maxUserAgent), Address: address, Path: printable(r.URL.Path, maxPath)}
+	a.visitor = idp.Visitor{RequestID: newRequestID(), UserAgent: printable(r.UserAgent(), maxUserAgent), Address: address, Path: s.told(r.URL.Path)}
 	r = r.WithContext(idp.WithVisitor(r.Context(), &a.visitor))
 	if ignored != "" {
 		s.p.NoteIgnoredHeader(r.Context(), string(ignored))
@@ -375,23 +396,37 @@ func (a *answer) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// strayed answers a request for another host than the issuer's. In development, where somebody
-// typed 127.0.0.1 for localhost, a page has the right address; in production the first such
-// request is logged with what differs, since relying parties would refuse what is issued there.
+// strayed answers a request for another host than the issuer's before anything else reads it: what
+// is issued there relying parties would refuse, and whoever chooses a host must not choose an address
+// that a page shows. In development, where somebody typed 127.0.0.1 for localhost, the page has its
+// looks; in production the first such request is logged with what differs. Headers by which a proxy
+// tells of another host are not read.
 func (s *site) strayed(w http.ResponseWriter, r *http.Request) bool {
-	// The page about it has the looks of the others.
-	if strings.EqualFold(s.withoutPort(r.Host), s.issuer.Host) || r.URL.Path == healthPath || strings.HasPrefix(r.URL.Path, staticPath) {
+	if strings.EqualFold(s.withoutPort(r.Host), s.issuer.Host) || r.URL.Path == healthPath {
+		return false
+	}
+	if s.cfg.Development() && strings.HasPrefix(r.URL.Path, staticPath) {
 		return false
 	}
 	if !s.cfg.Development() {
 		s.otherHost.Do(func() {
 			s.log.WarnContext(r.Context(), "a request came for another host than the issuer's: set issuer to the address that browsers use, or let the proxy pass the Host header on",
-				"host", r.Host, "issuer", s.cfg.Issuer)
+				"host", printable(r.Host, maxPath), "issuer", s.cfg.Issuer)
 		})
-		return false
+	}
+	w.Header()["Cache-Control"] = notStored
+	if s.programs[r.URL.Path] {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusMisdirectedRequest)
+		fmt.Fprintf(w, `{"error":"invalid_request","error_description":"This host is not that of the issuer, %s."}`+"\n", s.cfg.Issuer)
+		return true
 	}
 	// Without the query: a code or a sealed request does not belong into a link.
-	s.showPage(w, r, idp.Problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host", Back: s.cfg.Issuer + r.URL.EscapedPath()})
+	problem := idp.Problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host", Back: s.cfg.Issuer + r.URL.EscapedPath()}
+	s.ui.Visitor(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Del("Set-Cookie") // this host is to keep nothing
+		s.ui.ShowProblem(w, r, problem)
+	})).ServeHTTP(w, r)
 	return true
 }
 

@@ -13,6 +13,7 @@ import (
 	"postern/config"
 	"postern/idp"
 	"postern/idp/secret"
+	loginui "postern/login-ui"
 	"postern/storage"
 )
 
@@ -75,6 +76,7 @@ type office struct {
 	gate    gate
 	handler string // lockout.handler
 	issuer  string // "" where the settings of the command have none
+	mails   bool   // whether what is to be mailed is left for a server to send
 }
 
 // close ends what open began.
@@ -105,7 +107,14 @@ func (a *app) openWith(ctx context.Context, loaded *config.Loaded) (*office, err
 	if o.gate, err = openGate(ctx, loaded.Config); err != nil {
 		o.gate = gate{unreachableGate{err}, nothingToClose}
 	}
-	o.Provider, err = newProvider(ctx, loaded.Config, shortStore{store}, idp.Options{Log: log, Gate: o.gate.Store, Security: slog.New(slog.DiscardHandler)})
+	options := idp.Options{Log: log, Gate: o.gate.Store, Security: slog.New(slog.DiscardHandler)}
+	if o.issuer != "" { // with which every link begins
+		options.Mailer, err = loginui.NewMailer(loaded.Config, nil)
+	}
+	o.mails = options.Mailer != nil
+	if err == nil {
+		o.Provider, err = newProvider(ctx, loaded.Config, shortStore{store}, options)
+	}
 	if err != nil {
 		return nil, errors.Join(err, o.close())
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
+	"postern/config"
 	"postern/discovery"
 	loginui "postern/login-ui"
 	"postern/oauth"
@@ -15,6 +18,7 @@ type route struct {
 	Method  string
 	Path    string // a pattern of http.ServeMux, without method and host
 	Auth    auth
+	Sudo    bool // whether its deed asks for a fresh proof of who is signed in
 	Takes   taken
 	Limiter limiter
 	Caching caching
@@ -27,6 +31,11 @@ func (rt *route) forProgram() bool { return rt.Auth == forClient || rt.Auth == f
 
 // document tells whether the answer is the same for everybody: what is published, and files.
 func (rt *route) document() bool { return rt.Caching == handlerCache || rt.Path == healthPath }
+
+// guessable tells whether rt takes what somebody could guess.
+func (rt *route) guessable() bool {
+	return rt.Takes == takesPassword || rt.Takes == takesCode || rt.Takes == takesClientSecret
+}
 
 // form tells whether a form of ours is sent to rt.
 func (rt *route) form() bool { return rt.Method == http.MethodPost && rt.CSRF == csrfOrigin }
@@ -48,6 +57,7 @@ type taken string
 const (
 	takesNothing      taken = "nothing"
 	takesPassword     taken = "password"
+	takesCode         taken = "code" // of a few digits, which was mailed
 	takesClientSecret taken = "client secret"
 	takesToken        taken = "token" // of 256 bits, which verifies itself: nobody guesses it
 )
@@ -108,45 +118,132 @@ const (
 	healthPath         = "/healthz"
 	staticPath         = "/static/"
 	changePasswordPath = "/.well-known/change-password"
+	securityTextPath   = "/.well-known/security.txt"
 )
 
-// routes is the one table of addresses. traps are the paths of the honeypot.
-func routes(ui *loginui.UI, as *oauth.Server, docs *discovery.Documents, traps []string) []route {
-	const get, post = http.MethodGet, http.MethodPost
-	table := []route{
-		{get, "/.well-known/openid-configuration", forAnyone, takesNothing, unlimited, handlerCache, csrfSafe, docs.OpenIDConfiguration},
-		{get, "/.well-known/oauth-authorization-server", forAnyone, takesNothing, unlimited, handlerCache, csrfSafe, docs.AuthorizationServer},
-		{get, oauth.KeysPath, forAnyone, takesNothing, unlimited, handlerCache, csrfSafe, docs.JWKS},
+// Whether a route is for whoever proved a moment ago who they are.
+const (
+	sudo   = true
+	noSudo = false
+)
 
-		{get, oauth.AuthorizePath, forBrowser, takesNothing, limitLongRequest, noStore, csrfSafe, as.Authorize},
-		{post, oauth.AuthorizePath, forBrowser, takesNothing, limitLongRequest, noStore, csrfSealing, as.Authorize},
-		{post, oauth.TokenPath, forClient, takesClientSecret, limitClientFailed, noStore, csrfNone, as.Token},
-		{post, oauth.IntrospectPath, forClient, takesClientSecret, limitClientFailed, noStore, csrfNone, as.Introspect},
-		{post, oauth.RevokePath, forClient, takesClientSecret, limitClientFailed, noStore, csrfNone, as.Revoke},
-		{get, oauth.UserInfoPath, forToken, takesToken, unlimited, noStore, csrfNone, as.UserInfo},
-		{post, oauth.UserInfoPath, forToken, takesToken, unlimited, noStore, csrfNone, as.UserInfo},
-
-		{get, "/login", forBrowser, takesNothing, limitPages, noStore, csrfSafe, ui.ShowLogin},
-		{post, "/login", forBrowser, takesPassword, limitLogin, noStore, csrfOrigin, ui.SubmitLogin},
-		{get, "/login/continue", forBrowser, takesNothing, limitPages, noStore, csrfSafe, ui.ShowContinue},
-		{post, "/login/continue", forBrowser, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitContinue},
-		{get, "/consent", forBrowser, takesNothing, limitPages, noStore, csrfSafe, ui.ShowConsent},
-		{post, "/consent", forBrowser, takesNothing, limitConsent, noStore, csrfOrigin, ui.SubmitConsent},
-		{get, "/logout", forBrowser, takesNothing, limitPages, noStore, csrfSafe, ui.ShowLogOut},
-		{post, "/logout", forBrowser, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitLogOut},
-		{get, "/account", forBrowser, takesNothing, limitPages, noStore, csrfSafe, ui.ShowAccount},
-		{get, "/account/password", forBrowser, takesNothing, limitPages, noStore, csrfSafe, ui.ShowPassword},
-		{post, "/account/password", forBrowser, takesPassword, limitChangePassword, noStore, csrfOrigin, ui.SubmitPassword},
-		{get, changePasswordPath, forAnyone, takesNothing, unlimited, noStore, csrfSafe, redirect("/account/password")},
-
-		{get, staticPath + "{path...}", forAnyone, takesNothing, unlimited, handlerCache, csrfSafe, ui.Static},
-		{get, healthPath, forAnyone, takesNothing, unlimited, noStore, csrfSafe, showHealth},
-		{get, "/{$}", forAnyone, takesNothing, unlimited, noStore, csrfSafe, redirect("/account")},
+// routes is the one table of addresses. began is when the server started.
+func routes(ui *loginui.UI, as *oauth.Server, docs *discovery.Documents, cfg *config.Config, began time.Time) []route {
+	table := slices.Concat(protocolRoutes(as, docs), signInRoutes(ui), mailedRoutes(ui), accountRoutes(ui), []route{
+		{http.MethodGet, changePasswordPath, forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, redirect("/account/password")},
+		{http.MethodGet, staticPath + "{path...}", forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, ui.Static},
+		{http.MethodGet, healthPath, forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, showHealth},
+		{http.MethodGet, "/{$}", forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, redirect("/account")},
+	})
+	if len(cfg.Security.Contacts) > 0 {
+		show := showSecurityText(cfg, began)
+		table = append(table, route{http.MethodGet, securityTextPath, forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, show})
 	}
-	for _, path := range traps {
+	for _, path := range cfg.Honeypot.Paths {
 		table = append(table, trap(ui, path)...)
 	}
 	return table
+}
+
+// protocolRoutes are for relying parties, and for browsers that come from them.
+func protocolRoutes(as *oauth.Server, docs *discovery.Documents) []route {
+	const get, post = http.MethodGet, http.MethodPost
+	return []route{
+		{get, "/.well-known/openid-configuration", forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, docs.OpenIDConfiguration},
+		{get, "/.well-known/oauth-authorization-server", forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, docs.AuthorizationServer},
+		{get, oauth.KeysPath, forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, docs.JWKS},
+
+		{get, oauth.AuthorizePath, forBrowser, noSudo, takesNothing, limitLongRequest, noStore, csrfSafe, as.Authorize},
+		{post, oauth.AuthorizePath, forBrowser, noSudo, takesNothing, limitLongRequest, noStore, csrfSealing, as.Authorize},
+		{post, oauth.TokenPath, forClient, noSudo, takesClientSecret, limitClientFailed, noStore, csrfNone, as.Token},
+		{post, oauth.IntrospectPath, forClient, noSudo, takesClientSecret, limitClientFailed, noStore, csrfNone, as.Introspect},
+		{post, oauth.RevokePath, forClient, noSudo, takesClientSecret, limitClientFailed, noStore, csrfNone, as.Revoke},
+		{get, oauth.UserInfoPath, forToken, noSudo, takesToken, unlimited, noStore, csrfNone, as.UserInfo},
+		{post, oauth.UserInfoPath, forToken, noSudo, takesToken, unlimited, noStore, csrfNone, as.UserInfo},
+	}
+}
+
+// signInRoutes lead into an account: signing in and up, consent, and out again.
+func signInRoutes(ui *loginui.UI) []route {
+	const get, post = http.MethodGet, http.MethodPost
+	return []route{
+		{get, "/login", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowLogin},
+		{post, "/login", forBrowser, noSudo, takesPassword, limitLogin, noStore, csrfOrigin, ui.SubmitLogin},
+		{get, "/login/continue", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowContinue},
+		{post, "/login/continue", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitContinue},
+		{get, "/login/code", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowLogInCode},
+		{post, "/login/code", forBrowser, noSudo, takesNothing, limitRequestLoginCode, noStore, csrfOrigin, ui.SubmitLogInCode},
+		{get, "/login/code/enter", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowEnterLogInCode},
+		{post, "/login/code/enter", forBrowser, noSudo, takesCode, limitVerifyCode, noStore, csrfOrigin, ui.SubmitEnterLogInCode},
+		{get, "/login/password", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowChooseNew},
+		{post, "/login/password", forBrowser, noSudo, takesNothing, limitChangePassword, noStore, csrfOrigin, ui.SubmitChooseNew},
+		{get, "/signup", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowSignUp},
+		{post, "/signup", forBrowser, noSudo, takesPassword, limitSignup, noStore, csrfOrigin, ui.SubmitSignUp},
+		{get, "/verify", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowVerify},
+		{post, "/verify", forBrowser, noSudo, takesCode, limitVerifyCode, noStore, csrfOrigin, ui.SubmitVerify},
+		{get, "/consent", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowConsent},
+		{post, "/consent", forBrowser, noSudo, takesNothing, limitConsent, noStore, csrfOrigin, ui.SubmitConsent},
+		{get, "/logout", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowLogOut},
+		{post, "/logout", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitLogOut},
+	}
+}
+
+// mailedRoutes are for whoever forgot their password, and for the links of mails: to open one
+// changes nothing.
+func mailedRoutes(ui *loginui.UI) []route {
+	const get, post = http.MethodGet, http.MethodPost
+	return []route{
+		{get, "/reset", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowReset},
+		{post, "/reset", forBrowser, noSudo, takesNothing, limitResetPassword, noStore, csrfOrigin, ui.SubmitReset},
+		{get, "/reset/code", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowResetCode},
+		{post, "/reset/code", forBrowser, noSudo, takesCode, limitVerifyCode, noStore, csrfOrigin, ui.SubmitResetCode},
+		{get, "/reset/new", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowResetNew},
+		{post, "/reset/new", forBrowser, noSudo, takesNothing, limitResetPasswordFromKey, noStore, csrfOrigin, ui.SubmitResetNew},
+		{get, "/reset/link", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowResetLink},
+		{post, "/reset/link", forBrowser, noSudo, takesToken, limitResetPasswordFromKey, noStore, csrfOrigin, ui.SubmitResetLink},
+		{get, "/reset/done", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowResetDone},
+
+		{get, "/verify/link", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowVerifyLink},
+		{post, "/verify/link", forBrowser, noSudo, takesToken, unlimited, noStore, csrfOrigin, ui.SubmitVerifyLink},
+		{get, "/secure/{token}", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowNotMe},
+		{post, "/secure/{token}", forBrowser, noSudo, takesToken, unlimited, noStore, csrfOrigin, ui.SubmitNotMe},
+		{get, "/account/undelete", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowUndelete},
+		{post, "/account/undelete", forBrowser, noSudo, takesToken, unlimited, noStore, csrfOrigin, ui.SubmitUndelete},
+		{get, "/account/revert", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowRevert},
+		{post, "/account/revert", forBrowser, noSudo, takesToken, unlimited, noStore, csrfOrigin, ui.SubmitRevert},
+	}
+}
+
+// accountRoutes are the pages on which people look after their own account.
+func accountRoutes(ui *loginui.UI) []route {
+	const get, post = http.MethodGet, http.MethodPost
+	return []route{
+		{get, "/account", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowAccount},
+		{get, "/account/profile", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowProfile},
+		{post, "/account/profile", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitProfile},
+		{get, "/account/emails", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowEmails},
+		{post, "/account/emails", forBrowser, sudo, takesNothing, limitManageEmail, noStore, csrfOrigin, ui.SubmitEmails},
+		{get, "/account/emails/add", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowAddEmail},
+		{post, "/account/emails/add", forBrowser, sudo, takesNothing, limitManageEmail, noStore, csrfOrigin, ui.SubmitAddEmail},
+		{get, "/account/emails/code", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowEmailCode},
+		{post, "/account/emails/code", forBrowser, noSudo, takesCode, limitVerifyCode, noStore, csrfOrigin, ui.SubmitEmailCode},
+		{get, "/account/password", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowPassword},
+		{post, "/account/password", forBrowser, noSudo, takesPassword, limitChangePassword, noStore, csrfOrigin, ui.SubmitPassword},
+		{get, "/account/sessions", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowSessions},
+		{post, "/account/sessions", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitSessions},
+		{get, "/account/apps", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowApps},
+		{post, "/account/apps", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitApps},
+		{get, "/account/activity", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowActivity},
+		{get, "/account/appearance", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowAppearance},
+		{post, "/account/appearance", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitAppearance},
+		{get, "/account/data", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowData},
+		{post, "/account/data", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitData},
+		{get, "/account/delete", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowDelete},
+		{post, "/account/delete", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitDelete},
+		{get, "/account/deleted", forAnyone, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowDeleted},
+		{get, "/account/reauthenticate", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowReauthenticate},
+		{post, "/account/reauthenticate", forBrowser, noSudo, takesPassword, limitReauthenticate, noStore, csrfOrigin, ui.SubmitReauthenticate},
+	}
 }
 
 // trap are the routes of one path of the honeypot: with a slash at its end, everything below it, and
@@ -155,11 +252,11 @@ func routes(ui *loginui.UI, as *oauth.Server, docs *discovery.Documents, traps [
 func trap(ui *loginui.UI, path string) []route {
 	const get, post = http.MethodGet, http.MethodPost
 	table := []route{
-		{get, path, forAnyone, takesNothing, limitPages, noStore, csrfSafe, ui.ShowHoneypot},
-		{post, path, forAnyone, takesPassword, limitLogin, noStore, csrfNone, ui.SubmitHoneypot},
+		{get, path, forAnyone, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowHoneypot},
+		{post, path, forAnyone, noSudo, takesPassword, limitLogin, noStore, csrfNone, ui.SubmitHoneypot},
 	}
 	if bare := strings.TrimSuffix(path, "/"); bare != path {
-		table = append(table, route{get, bare, forAnyone, takesNothing, unlimited, noStore, csrfSafe, redirect(path)})
+		table = append(table, route{get, bare, forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, redirect(path)})
 	}
 	return table
 }

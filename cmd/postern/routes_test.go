@@ -3,13 +3,16 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/config"
 	"postern/conformance/rp"
@@ -19,22 +22,28 @@ import (
 	"postern/storage/storagetest"
 )
 
-// tableOf is the table of routes; its handlers are those of no provider.
-func tableOf(*house) []route {
-	return routes(&loginui.UI{}, &oauth.Server{}, &discovery.Documents{}, config.Default().Honeypot.Paths)
+// tableOf is the table of routes of h, or of a server whose routes are all there; its handlers are
+// those of no provider.
+func tableOf(h *house) []route {
+	cfg := config.Default()
+	cfg.Security.Contacts = []string{"mailto:security@example.com"}
+	if h != nil {
+		cfg = h.cfg
+	}
+	return routes(&loginui.UI{}, &oauth.Server{}, &discovery.Documents{}, cfg, time.Time{})
 }
 
 func TestEveryRouteDeclaresEverything(t *testing.T) {
 	for _, rt := range tableOf(nil) {
 		v := reflect.ValueOf(rt)
 		for i := range v.NumField() {
-			if v.Field(i).IsZero() {
+			if v.Field(i).Kind() != reflect.Bool && v.Field(i).IsZero() { // false is an answer, too
 				t.Errorf("%s %s leaves out %s", rt.Method, rt.Path, v.Type().Field(i).Name)
 			}
 		}
 		for _, declared := range []struct{ name, value, known string }{
 			{"Auth", string(rt.Auth), "anyone browser client token"},
-			{"Takes", strings.ReplaceAll(string(rt.Takes), " ", "_"), "nothing password client_secret token"},
+			{"Takes", strings.ReplaceAll(string(rt.Takes), " ", "_"), "nothing password code client_secret token"},
 			{"Caching", string(rt.Caching), "no-store handler"},
 			{"CSRF", string(rt.CSRF), "safe origin none sealing"},
 		} {
@@ -59,6 +68,10 @@ func TestRoutesDeclareWhatIsSafe(t *testing.T) {
 		// Where cookies count, another site must not use them.
 		if rt.Method == http.MethodPost && rt.Auth == forBrowser && rt.CSRF == csrfNone {
 			t.Errorf("%s: a browser's POST without protection", name)
+		}
+		// Only a deed of somebody who is signed in can want a fresh proof of who that is.
+		if rt.Sudo && (!rt.form() || rt.Auth != forBrowser || !strings.HasPrefix(rt.Path, "/account/")) {
+			t.Errorf("%s asks for a fresh proof", name)
 		}
 		// Only what everybody sees may be kept by anybody.
 		if rt.Caching == handlerCache && rt.Method != http.MethodGet {
@@ -113,8 +126,7 @@ func TestS0_10_LimitersAreTheActionsOfTheSettings(t *testing.T) {
 // S4-57: whatever somebody could guess has a limiter.
 func TestS4_57_EveryRouteThatTakesASecretHasALimiter(t *testing.T) {
 	for _, rt := range tableOf(nil) {
-		guessable := rt.Takes == takesPassword || rt.Takes == takesClientSecret
-		if guessable && (rt.Limiter == unlimited || rt.Limiter == limitPages) {
+		if rt.guessable() && (rt.Limiter == unlimited || rt.Limiter == limitPages) {
 			t.Errorf("%s %s takes a %s and has no limiter", rt.Method, rt.Path, rt.Takes)
 		}
 		// Client authentication is a secret whatever the route declares.
@@ -164,19 +176,26 @@ func TestS4_57_FormsThatAskForAPasswordDeclareIt(t *testing.T) {
 }
 
 // firstRefused is the guess at every route that is answered 429 first, by the defaults of
-// login_failed, change_password and token_endpoint_auth_failed.
+// login_failed, change_password, reauthenticate, signup and token_endpoint_auth_failed.
 var firstRefused = map[string]int{
-	"/login": 11, "/account/password": 6, "/oauth2/token": 21, "/oauth2/introspect": 21, "/oauth2/revoke": 21, "/admin/": 11, "/wp-login.php": 11,
+	"/login": 11, "/account/password": 6, "/account/reauthenticate": 11, "/signup": 21,
+	// Codes: of mfa_failed, 5/5m/user, since verify_code is by network and wider.
+	"/verify": 6, "/reset/code": 6, "/login/code/enter": 6, "/account/emails/code": 6,
+	"/oauth2/token": 21, "/oauth2/introspect": 21, "/oauth2/revoke": 21, "/admin/": 11, "/wp-login.php": 11,
 }
 
 // S4-57, S0-10: driving a route with wrong secrets ends in 429.
 func TestS4_57_WrongSecretsEndIn429AtEveryRoute(t *testing.T) {
 	for _, rt := range tableOf(nil) {
-		if rt.Takes != takesPassword && rt.Takes != takesClientSecret {
+		if !rt.guessable() {
 			continue
 		}
 		t.Run(rt.Method+" "+rt.Path, func(t *testing.T) {
-			h := open(t, storagetest.SQLite(t), func(c *config.Config) { limited(c); c.Lockout.Enabled, c.Honeypot.BlockAfter = false, 0 })
+			h := open(t, storagetest.SQLite(t), func(c *config.Config) {
+				limited(c)
+				inviting(c)
+				c.Lockout.Enabled, c.Honeypot.BlockAfter = false, 0
+			})
 			h.addUser(t, "alice")
 			guess := guesser(t, h, rt)
 			for n := 1; n <= 100; n++ {
@@ -195,11 +214,25 @@ func TestS4_57_WrongSecretsEndIn429AtEveryRoute(t *testing.T) {
 	}
 }
 
+// inviting are settings by which everybody may sign up, and sign in by a code.
+func inviting(c *config.Config) { c.Signup.Mode, c.Login.Code.Enabled = "open", true }
+
+// asksForCode is the page whose form asks for the code that a route takes, by its path: the page that
+// mails one, and what is filled in there.
+var asksForCode = map[string]struct {
+	path string
+	form map[string]string
+}{
+	"/verify":              {"/signup", map[string]string{"username": "walter", "email": "walter@example.com", "password": "seven bridges of Prague"}},
+	"/reset/code":          {"/reset", map[string]string{"username": "alice"}},
+	"/login/code/enter":    {"/login/code", map[string]string{"username": "alice"}},
+	"/account/emails/code": {"/account/emails/add", map[string]string{"email": "alice@example.org"}},
+}
+
 // guesser sends the nth wrong secret to a route, and tells the status and Retry-After.
 func guesser(t *testing.T, h *house, rt route) func(n int) (int, string) {
 	t.Helper()
-	switch rt.Takes {
-	case takesClientSecret:
+	if rt.Takes == takesClientSecret {
 		party := h.party(t)
 		return func(n int) (int, string) {
 			basic := base64.StdEncoding.EncodeToString([]byte(party.ClientID + ":wrong" + strconv.Itoa(n)))
@@ -208,47 +241,116 @@ func guesser(t *testing.T, h *house, rt route) func(n int) (int, string) {
 			}, strings.NewReader("grant_type=client_credentials&token=x"))
 			return answer.StatusCode, answer.Header.Get("Retry-After")
 		}
-	case takesPassword:
-		b := h.browser()
-		if strings.HasPrefix(rt.Path, "/account/") {
-			h.signIn(t, b, "alice", testPassword)
+	}
+	b := h.browser()
+	if strings.HasPrefix(rt.Path, "/account/") {
+		h.signIn(t, b, "alice", testPassword)
+	}
+	field := "password"
+	var page *rp.Page
+	switch {
+	case rt.Takes == takesCode:
+		field = "code"
+		page = fillIn(t, openPage(t, b, asksForCode[rt.Path].path), asksForCode[rt.Path].form)
+	case rt.Path == "/account/reauthenticate":
+		h.now = h.now.Add(h.cfg.Sudo.Timeout + time.Minute)
+		page = fillIn(t, openPage(t, b, "/account/data"), nil)
+	default:
+		page = openPage(t, b, rt.Path)
+	}
+	return func(n int) (int, string) {
+		next := fillIn(t, page, map[string]string{
+			"username": "alice" + strconv.Itoa(n), "email": "alice" + strconv.Itoa(n) + "@example.com", "code": fmt.Sprintf("%06d", n),
+			"password": "a wrong one, number " + strconv.Itoa(n), "new_password": "quite another one",
+		})
+		if form := next.Form(); form != nil && form.Has(field) {
+			page = next
 		}
-		page, err := b.Open(t.Context(), testIssuer+rt.Path)
-		if err != nil {
-			t.Fatal(err)
+		return next.Status, next.Header.Get("Retry-After")
+	}
+}
+
+func openPage(t *testing.T, b *rp.Browser, path string) *rp.Page {
+	t.Helper()
+	page, err := b.Open(t.Context(), testIssuer+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+// fillIn sends the form of a page with those of its fields that are named.
+func fillIn(t *testing.T, page *rp.Page, fields map[string]string) *rp.Page {
+	t.Helper()
+	form := page.Form()
+	if form == nil {
+		t.Fatalf("%s has no form:\n%s", page.URL, page.Text())
+	}
+	for name, value := range fields {
+		if page.URL.Path == "/account/reauthenticate" && name == "username" {
+			continue // which is readonly
 		}
-		return func(n int) (int, string) {
-			form := page.Form()
-			if form == nil {
-				t.Fatalf("guess %d: %s has no form:\n%s", n, page.URL, page.Text())
-			}
-			for name, value := range map[string]string{
-				"username": "alice" + strconv.Itoa(n), "password": "wrong " + strconv.Itoa(n), "new_password": "quite another one",
-			} {
-				if form.Has(name) {
-					if err := form.Fill(name, value); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			next, err := form.Submit(t.Context())
-			if err != nil {
+		if form.Has(name) {
+			if err := form.Fill(name, value); err != nil {
 				t.Fatal(err)
 			}
-			if next.Form() != nil {
-				page = next
-			}
-			return next.Status, next.Header.Get("Retry-After")
 		}
 	}
-	t.Fatalf("nobody knows how to guess a %s", rt.Takes)
-	return nil
+	next, err := form.Submit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// S0-59: what a route declares about a fresh proof is what its deed asks for.
+func TestEveryRouteAsksForAFreshProofAsDeclared(t *testing.T) {
+	fields := map[string]string{
+		"phone_number": "+49301234567", "email": "alice@example.net", "confirm": "alice", "code": "000000",
+		"password": testPassword, "new_password": "quite another one",
+	}
+	for _, rt := range tableOf(nil) {
+		if !rt.form() || !strings.HasPrefix(rt.Path, "/account/") || rt.Takes == takesToken || rt.Path == "/account/reauthenticate" {
+			continue
+		}
+		t.Run(rt.Path, func(t *testing.T) {
+			h := open(t, storagetest.SQLite(t), nil)
+			h.addUser(t, "alice")
+			b := h.browser()
+			h.signIn(t, b, "alice", testPassword)
+			h.party(t)
+			page := openPage(t, b, rt.Path)
+			if rt.Path == "/account/emails/code" || rt.Path == "/account/emails" {
+				page = fillIn(t, openPage(t, b, "/account/emails/add"), map[string]string{"email": "alice@example.org"})
+			}
+			h.now = h.now.Add(h.cfg.Sudo.Timeout + time.Minute)
+			switch rt.Path {
+			case "/account/emails/code":
+				page = fillIn(t, page, fields)
+			case "/account/emails": // by a button that says which address
+				page = openPage(t, b, rt.Path)
+				var err error
+				if page, err = b.PostFrom(t.Context(), page.URL.String(), page.Form().Action(), url.Values{"confirm": {"alice@example.org"}}); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				page = fillIn(t, openPage(t, b, rt.Path), fields)
+			}
+			if asked := page.URL.Path == "/account/reauthenticate"; asked != rt.Sudo {
+				t.Errorf("its form leads to %s (%d), declared Sudo: %t", page.URL.Path, page.Status, rt.Sudo)
+			}
+		})
+	}
 }
 
 // Where Postern has pages of its own there is no honeypot.
 func TestNoRouteOfOursCanBeAHoneypot(t *testing.T) {
-	for _, rt := range routes(&loginui.UI{}, &oauth.Server{}, &discovery.Documents{}, nil) {
-		path := strings.NewReplacer("{path...}", "", "{$}", "").Replace(rt.Path)
+	traps := config.Default().Honeypot.Paths
+	for _, rt := range tableOf(nil) {
+		if slices.Contains(traps, rt.Path) || slices.Contains(traps, rt.Path+"/") {
+			continue
+		}
+		path := strings.NewReplacer("{path...}", "", "{$}", "", "{token}", "").Replace(rt.Path)
 		for _, trap := range slices.Compact([]string{path, strings.TrimSuffix(path, "/") + "/"}) {
 			code, _, errs := command(t, storagetest.SQLite(t), "", "config", "check", "--set", "honeypot.paths=[\""+trap+"\"]")
 			if code != exitSettings || !strings.Contains(errs, "CFG-073") {

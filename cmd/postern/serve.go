@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"time"
@@ -91,7 +92,7 @@ func serve(ctx context.Context, cfg *config.Config, l net.Listener, log *slog.Lo
 	}
 	defer release()
 	registry := newRegistry()
-	mailer, err := loginui.NewMailer(cfg)
+	mailer, err := loginui.NewMailer(cfg, r.whereIs)
 	if err != nil {
 		return err
 	}
@@ -153,6 +154,16 @@ func openRoom(ctx context.Context, cfg *config.Config, log *slog.Logger) (r room
 		return r, errors.Join(err, r.places.Close(), r.gate.close(), r.store.Close())
 	}
 	return r, nil
+}
+
+// whereIs tells about where an address is, for mails.
+func (r *room) whereIs(address, locale string) (city, country string) {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return "", ""
+	}
+	at := r.places.Of(a, locale)
+	return at.City, at.Country
 }
 
 // close ends what openRoom began.

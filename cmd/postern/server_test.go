@@ -83,6 +83,14 @@ func (h *house) addUser(t *testing.T, name string) idp.User {
 	return u
 }
 
+// addUnverified adds a user who did not prove their address, with testPassword.
+func (h *house) addUnverified(t *testing.T, name string) {
+	t.Helper()
+	if _, err := h.p.AddUser(t.Context(), idp.NewUser{Username: name, Email: name + "@example.com", Password: testPassword}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // party adds a client and returns its relying party.
 func (h *house) party(t *testing.T) *rp.RelyingParty {
 	t.Helper()
@@ -398,6 +406,56 @@ func TestRequestForAnotherHost(t *testing.T) {
 			t.Errorf("logged %q", lines)
 		}
 	})
+}
+
+// S0-98: a request for another host than the issuer's is refused before anything reads it.
+func TestS0_98_OtherHostsAreMisdirected(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), func(c *config.Config) { c.Security.Contacts = []string{"mailto:security@example.com"} })
+	ask := func(method, host, path string, header http.Header) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), method, testIssuer+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host, r.Header = host, header
+		answer, err := h.transport().RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	for _, host := range []string{
+		"evil.example", "id.example.com.evil.example", "id.example.com:444", "id.example.com:80", "id.example.com.", "203.0.113.7", "127.0.0.1:8080",
+	} {
+		for _, rt := range tableOf(h) {
+			answer := ask(rt.Method, host, rt.Path, http.Header{"X-Forwarded-Host": {"id.example.com"}, "Forwarded": {"host=id.example.com"}})
+			body := text(t, answer)
+			if rt.Path == healthPath {
+				if answer.StatusCode != http.StatusNoContent {
+					t.Errorf("%q: health is answered %d", host, answer.StatusCode)
+				}
+				continue
+			}
+			if answer.StatusCode != http.StatusMisdirectedRequest || len(answer.Cookies()) > 0 || answer.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%q, %s %s: got %d, Cache-Control %q, cookies %v", host, rt.Method, rt.Path, answer.StatusCode, answer.Header.Get("Cache-Control"), answer.Cookies())
+			}
+			if strings.Contains(body, "evil") {
+				t.Errorf("%s %s repeats the host", rt.Method, rt.Path)
+			}
+			if rt.document() {
+				rt.Auth = forClient // which is told in JSON as well
+			}
+			wantWordsFor(t, rt, answer)
+		}
+		if answer := ask(http.MethodGet, host, "/nowhere", http.Header{"Accept": {"application/json"}}); answer.StatusCode != http.StatusMisdirectedRequest || !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/problem+json") {
+			t.Errorf("%q, JSON: got %d %s", host, answer.StatusCode, answer.Header.Get("Content-Type"))
+		}
+	}
+	for _, host := range []string{"id.example.com", "ID.Example.COM", "id.example.com:443"} {
+		answer := ask(http.MethodGet, host, "/login", http.Header{"X-Forwarded-Host": {"evil.example"}, "Forwarded": {"host=evil.example"}})
+		if answer.StatusCode != http.StatusSeeOther || strings.Contains(answer.Header.Get("Location"), "evil") {
+			t.Errorf("%q: got %d to %s", host, answer.StatusCode, answer.Header.Get("Location"))
+		}
+	}
 }
 
 func TestHSTSIsForHTTPSInProduction(t *testing.T) {

@@ -23,6 +23,7 @@ type userView struct {
 	EmailVerified bool        `json:"email_verified"`
 	Status        string      `json:"status"`
 	Admin         bool        `json:"admin"`
+	MustChange    bool        `json:"must_change_password"`
 	Groups        []string    `json:"groups"`
 	Claims        idp.Profile `json:"claims"`
 	CreatedAt     time.Time   `json:"created_at"`
@@ -32,13 +33,13 @@ type userView struct {
 func viewUser(u idp.User) userView {
 	return userView{
 		ID: u.ID, Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified, Status: string(u.Status),
-		Admin: u.Admin, Groups: append([]string{}, u.Groups...), Claims: u.Profile, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
+		Admin: u.Admin, MustChange: u.MustChangePassword, Groups: append([]string{}, u.Groups...), Claims: u.Profile, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
 	}
 }
 
 func (a *app) userCommand() *cobra.Command {
 	return a.withSettings(group("user", "add, list and change users",
-		a.userAddCommand(), a.userListCommand(), a.userShowCommand(), a.userSetPasswordCommand(),
+		a.userAddCommand(), a.userImportCommand(), a.userListCommand(), a.userShowCommand(), a.userSetPasswordCommand(),
 		a.userUnlockCommand(), a.userDisableCommand(), a.userEnableCommand(), a.userDeleteCommand()))
 }
 
@@ -217,7 +218,7 @@ func (a *app) changed(ctx context.Context, o *office, id idp.ID, format string, 
 }
 
 func (a *app) userSetPasswordCommand() *cobra.Command {
-	var stdin bool
+	var stdin, lent bool
 	c := &cobra.Command{
 		Use: "set-password USER", Short: "set a user's password, and end what rests on the old one", Args: exactly("USER"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -229,7 +230,11 @@ func (a *app) userSetPasswordCommand() *cobra.Command {
 				return misuse("there is no password: give it with --password-stdin")
 			}
 			return a.withUser(func(ctx context.Context, o *office, u idp.User) error {
-				if err := o.SetPassword(ctx, u.ID, password); err != nil {
+				set := o.SetPassword
+				if lent {
+					set = o.LendPassword
+				}
+				if err := set(ctx, u.ID, password); err != nil {
 					return err
 				}
 				return a.changed(ctx, o, u.ID, "Set the password of %s, ended their sessions and revoked their grants.", u.Username)
@@ -237,6 +242,7 @@ func (a *app) userSetPasswordCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
+	c.Flags().BoolVar(&lent, "must-change", false, "they have to choose another one when they sign in next")
 	return a.withJSON(c)
 }
 

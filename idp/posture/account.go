@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"postern/config"
 	"postern/idp"
@@ -149,7 +150,78 @@ func judgeRemember(in *Input) []hit {
 }
 
 func judgeMail(in *Input) []hit {
-	return found(in.Config.Mail.Transport == "", "mail.transport", "mail.transport is empty.")
+	c := in.Config
+	switch {
+	case c.Mail.Transport != "":
+		return nil
+	case c.Signup.Mode != "closed" && c.Email.Verification == "mandatory":
+		return []hit{hit{key: "mail.transport", detail: "mail.transport is empty, and who signs up must prove their address by mail."}.at(Error)}
+	case c.Login.Code.Enabled:
+		return []hit{hit{key: "mail.transport", detail: "mail.transport is empty, and login.code.enabled offers to mail a code."}.at(Error)}
+	}
+	return []hit{{key: "mail.transport", detail: "mail.transport is empty."}}
+}
+
+func judgeEnumeration(in *Input) []hit {
+	return found(in.Config.Login.PreventEnumeration == "false", "login.prevent_enumeration", "login.prevent_enumeration is false.")
+}
+
+func judgeVerification(in *Input) []hit {
+	return found(in.Config.Email.Verification == "none", "email.verification", "email.verification is none.")
+}
+
+func judgeCommon(in *Input) []hit {
+	return found(!slices.Contains(in.Config.Password.Validators, "common"), "password.validators", "password.validators lacks common.")
+}
+
+func judgeComplexity(in *Input) []hit {
+	return found(slices.Contains(in.Config.Password.Validators, "complexity"), "password.validators", "password.validators has complexity.")
+}
+
+func judgeEndOnChange(in *Input) []hit {
+	return found(!in.Config.Sessions.EndOnPasswordChange, "sessions.end_on_password_change", "sessions.end_on_password_change is false.")
+}
+
+// maxSudo is how long a proof of who somebody is may be good for sensitive deeds.
+const maxSudo = time.Hour
+
+func judgeSudo(in *Input) []hit {
+	s := in.Config.Sudo
+	if !s.Required {
+		return []hit{{key: "sudo.required", detail: "sudo.required is false."}}
+	}
+	return found(s.Timeout > maxSudo, "sudo.timeout", fmt.Sprintf("sudo.timeout is %s.", config.FormatDuration(s.Timeout)))
+}
+
+func judgeLoginCode(in *Input) []hit {
+	return found(in.Config.Login.Code.Enabled, "login.code.enabled", "login.code.enabled is true.")
+}
+
+func judgeOpenSignUp(in *Input) []hit {
+	c := in.Config
+	return found(c.Signup.Mode == "open" && c.Email.Verification != "mandatory", "signup.mode",
+		fmt.Sprintf("signup.mode is open, and email.verification is %s.", c.Email.Verification))
+}
+
+func judgeDisposable(in *Input) []hit {
+	return found(in.Config.Email.AllowDisposable, "email.allow_disposable", "email.allow_disposable is true.")
+}
+
+func judgeTrap(in *Input) []hit {
+	s := in.Config.Signup
+	return found(s.Mode != "closed" && s.HoneypotField == "", "signup.honeypot_field", "signup.honeypot_field is empty.")
+}
+
+func judgeContacts(in *Input) []hit {
+	s := in.Config.Security
+	if len(s.Contacts) == 0 {
+		return []hit{{key: "security.contacts", detail: "security.contacts is empty."}}
+	}
+	expires, err := time.Parse(time.RFC3339, s.Expires)
+	if s.Expires == "" || err != nil || expires.After(in.Now) {
+		return nil
+	}
+	return []hit{hit{key: "security.expires", detail: "security.expires is over: " + s.Expires + "."}.at(Warning)}
 }
 
 // maxAsked bounds how many users are looked through for an administrator.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"postern/config"
 	"postern/idp"
@@ -62,6 +63,8 @@ type Input struct {
 	Set func(key string) bool
 	// Memory is how much memory this machine has, in bytes; 0 for what the system says.
 	Memory int64
+	// Now is the time; zero for that of this machine.
+	Now time.Time
 }
 
 // A Risk is what Check looks for, as `postern check --explain` shows it.
@@ -98,6 +101,9 @@ const page = 1000
 func Check(ctx context.Context, in Input) ([]Finding, error) {
 	if in.Set == nil {
 		in.Set = func(string) bool { return false }
+	}
+	if in.Now.IsZero() {
+		in.Now = time.Now()
 	}
 	findings := []Finding{}
 	var failed error

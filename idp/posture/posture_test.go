@@ -27,6 +27,7 @@ func load(t testing.TB, set ...string) posture.Input {
 	set = append([]string{
 		"issuer=https://id.example", "proxy.trusted_hops=1", "proxy.trusted_cidrs=[\"10.0.0.0/8\"]",
 		"mail.transport=dir:" + t.TempDir(), "mail.from=no-reply@id.example",
+		"security.contacts=[\"mailto:security@id.example\"]",
 	}, set...)
 	loaded, err := config.Load(config.Source{Set: set})
 	if err != nil {
@@ -305,7 +306,32 @@ func TestWhatOnlySettingsTell(t *testing.T) {
 		"hashes at the floor": {set: []string{"password.argon2.memory_kib=7168", "password.argon2.time=5"}},
 		"more memory than there is": {spoil: func(in *posture.Input) { in.Memory = 1023 << 20 },
 			want: []want{{"W110", warning, "password.hash_memory_mib"}}},
-		"twice the memory":        {spoil: func(in *posture.Input) { in.Memory = 1024 << 20 }},
+		"twice the memory":          {spoil: func(in *posture.Input) { in.Memory = 1024 << 20 }},
+		"nobody to report holes to": {spoil: func(in *posture.Input) { in.Config.Security.Contacts = nil }, want: []want{{"W037", info, "security.contacts"}}},
+		"a security.txt that is over": {set: []string{"security.expires=2026-01-31T00:00:00Z"}, spoil: at("2026-01-31T00:00:00Z"),
+			want: []want{{"W037", warning, "security.expires"}}},
+		"a security.txt of today":        {set: []string{"security.expires=2026-01-31T00:00:00Z"}, spoil: at("2026-01-30T23:59:59Z")},
+		"accounts that can be asked for": {set: []string{"login.prevent_enumeration=false"}, want: []want{{"W104", warning, "login.prevent_enumeration"}}},
+		"claims that several may have":   {set: []string{"login.prevent_enumeration=strict"}},
+		"addresses of anybody":           {set: []string{"email.verification=none"}, want: []want{{"W105", warning, "email.verification"}}},
+		"common passwords":               {set: []string{"password.validators=[\"length\"]"}, want: []want{{"W107", warning, "password.validators"}}},
+		"characters of several kinds":    {set: []string{"password.validators=[\"common\", \"complexity\"]"}, want: []want{{"W108", info, "password.validators"}}},
+		"sessions that outlive a change": {set: []string{"sessions.end_on_password_change=false"}, want: []want{{"W111", warning, "sessions.end_on_password_change"}}},
+		"no proof anew":                  {set: []string{"sudo.required=false"}, want: []want{{"W113", warning, "sudo.required"}}},
+		"a proof that is old":            {set: []string{"sudo.timeout=61m"}, want: []want{{"W113", warning, "sudo.timeout"}}},
+		"a proof of an hour":             {set: []string{"sudo.timeout=1h"}},
+		"codes by mail":                  {set: []string{"login.code.enabled=true"}, want: []want{{"W117", warning, "login.code.enabled"}}},
+		"codes by no mail": {set: []string{"login.code.enabled=true"}, spoil: func(in *posture.Input) { in.Config.Mail.Transport = "" },
+			want: []want{{"W116", failed, "mail.transport"}, {"W117", warning, "login.code.enabled"}}},
+		"sign-up": {set: []string{"signup.mode=open"}},
+		"sign-up as anybody": {set: []string{"signup.mode=open", "email.verification=optional"},
+			want: []want{{"W118", warning, "signup.mode"}}},
+		"sign-up by invitation without proof": {set: []string{"signup.mode=invite", "email.verification=optional"}},
+		"sign-up that waits for no mail": {set: []string{"signup.mode=open"}, spoil: func(in *posture.Input) { in.Config.Mail.Transport = "" },
+			want: []want{{"W116", failed, "mail.transport"}}},
+		"disposable addresses":    {set: []string{"email.allow_disposable=true"}, want: []want{{"W119", info, "email.allow_disposable"}}},
+		"sign-up without a trap":  {set: []string{"signup.mode=open", "signup.honeypot_field="}, want: []want{{"W120", warning, "signup.honeypot_field"}}},
+		"no sign-up and no trap":  {set: []string{"signup.honeypot_field="}},
 		"browsers are remembered": {set: []string{"sessions.remember=always"}, want: []want{{"W112", info, "sessions.remember"}}},
 		"no mail":                 {spoil: func(in *posture.Input) { in.Config.Mail.Transport = "" }, want: []want{{"W116", info, "mail.transport"}}},
 		"an allow list of everybody": {set: []string{"lockout.allow_cidrs=[\"0.0.0.0/0\"]", "lockout.never_lock_allowed=true"},
@@ -345,6 +371,16 @@ func TestWhatOnlySettingsTell(t *testing.T) {
 	}
 }
 
+// at lets a check run at a time of RFC 3339.
+func at(text string) func(in *posture.Input) {
+	return func(in *posture.Input) {
+		var err error
+		if in.Now, err = time.Parse(time.RFC3339, text); err != nil {
+			panic(err)
+		}
+	}
+}
+
 func TestATrialIsNotJudgedAsADeployment(t *testing.T) {
 	loaded, err := config.Load(config.Source{Dev: true, Set: []string{"lockout.handler=dummy"}})
 	if err != nil {
@@ -352,7 +388,7 @@ func TestATrialIsNotJudgedAsADeployment(t *testing.T) {
 	}
 	wantFindings(t, posture.Input{Config: loaded.Config}, want{"W203", failed, "lockout.handler"})
 	wantFindings(t, posture.Input{Config: loaded.Config, Deploy: true, Memory: 8 << 30},
-		want{"W203", failed, "lockout.handler"}, want{"W018", failed, "profile"}, want{"W032", failed, "issuer"}, want{"W116", info, "mail.transport"})
+		want{"W203", failed, "lockout.handler"}, want{"W018", failed, "profile"}, want{"W032", failed, "issuer"}, want{"W037", info, "security.contacts"}, want{"W116", info, "mail.transport"})
 }
 
 func TestFindingsAreTheWorstFirst(t *testing.T) {

@@ -11,6 +11,10 @@ var risks = []Risk{
 		Explain: "Whoever is on the way reads passwords, codes and tokens, and changes pages.",
 		Remedy:  "Set issuer to an https address.",
 	}, {
+		ID: "W037", Level: Info, Title: "Nobody is named to report holes to", Deploy: true, judge: judgeContacts,
+		Explain: "Whoever finds a hole looks at /.well-known/security.txt for whom to tell (RFC 9116), and may tell everybody where nobody is named. One that is out of date is not believed.",
+		Remedy:  "Set security.contacts, and security.expires to a time to come or not at all.",
+	}, {
 		ID: "W040", Level: Warning, Title: "Metrics are public", Deploy: true, judge: judgeMetrics,
 		Explain: "Metrics tell how many people sign in and fail, and how busy this machine is.",
 		Remedy:  "Set metrics.listen to 127.0.0.1:9090, or let a firewall keep others away.",
@@ -27,9 +31,25 @@ var risks = []Risk{
 		Explain: "Counters in the memory of a process are not shared: with N processes everybody has N times the limits, and a restart forgets all of them.",
 		Remedy:  "Set lockout.handler to database, or to redis.",
 	}, {
+		ID: "W104", Level: Warning, Title: "Who has an account can be asked", judge: judgeEnumeration,
+		Explain: "Answers tell whether an address or a name has an account, so that a stranger collects those who have one: for phishing, and for trying their stolen passwords.",
+		Remedy:  "Set login.prevent_enumeration to true, or to strict.",
+	}, {
+		ID: "W105", Level: Warning, Title: "Addresses are not verified", judge: judgeVerification,
+		Explain: "Somebody may sign up with another's address: relying parties that know people by their address may let them in as the other, and mails of a reset go astray.",
+		Remedy:  "Set email.verification to mandatory, or to optional.",
+	}, {
 		ID: "W106", Level: Warning, Title: "Passwords may be short", judge: judgePasswordLength,
 		Explain: "Short passwords are guessed from their hashes, should the database be stolen.",
 		Remedy:  "Set password.min_length to 12.",
+	}, {
+		ID: "W107", Level: Warning, Title: "Common passwords are taken", judge: judgeCommon,
+		Explain: "Those who guess begin with the lists of common passwords, and a few guesses are enough.",
+		Remedy:  "Add common to password.validators.",
+	}, {
+		ID: "W108", Level: Info, Title: "Passwords need characters of several kinds", judge: judgeComplexity,
+		Explain: "Such rules make people choose Password1! and refuse long passphrases; NIST SP 800-63B-4 forbids them.",
+		Remedy:  "Remove complexity from password.validators; zxcvbn and common find weak passwords better.",
 	}, {
 		ID: "W109", Level: Error, Title: "Password hashes are cheap", Deploy: true, judge: judgeArgon2,
 		Explain: "Hashes with so little memory are tried by the billion, should the database be stolen.",
@@ -39,13 +59,37 @@ var risks = []Risk{
 		Explain: "Many sign-ins at a time make the system end this process, or swap.",
 		Remedy:  "Set password.hash_memory_mib to half of the machine's memory at most.",
 	}, {
+		ID: "W111", Level: Warning, Title: "Sessions outlive a change of the password", judge: judgeEndOnChange,
+		Explain: "Somebody who changes their password because another knows it leaves the other signed in.",
+		Remedy:  "Set sessions.end_on_password_change to true.",
+	}, {
 		ID: "W112", Level: Info, Title: "Every browser is remembered", judge: judgeRemember,
 		Explain: "Whoever signs in on somebody else's machine stays signed in there.",
 		Remedy:  "Set sessions.remember to ask.",
 	}, {
+		ID: "W113", Level: Warning, Title: "An open session is enough for everything", judge: judgeSudo,
+		Explain: "Whoever finds a browser that is signed in changes the address and with it the password, or deletes the account.",
+		Remedy:  "Set sudo.required to true, and sudo.timeout to 5m.",
+	}, {
 		ID: "W116", Level: Info, Title: "No mail is sent", Deploy: true, judge: judgeMail,
-		Explain: "Nobody is told that their account was locked, and no administrator what the honeypot caught.",
+		Explain: "Nobody can reset their password or prove their address, nobody is told that their account was locked, and no administrator what the honeypot caught.",
 		Remedy:  "Set mail.transport and mail.from.",
+	}, {
+		ID: "W117", Level: Warning, Title: "A mailbox is enough to sign in", judge: judgeLoginCode,
+		Explain: "With a mailed code whoever reads somebody's mail signs in as them, administrators too, and nothing else is asked for.",
+		Remedy:  "Set login.code.enabled to false.",
+	}, {
+		ID: "W118", Level: Warning, Title: "Anybody may sign up as anybody", judge: judgeOpenSignUp,
+		Explain: "Sign-up is open to everybody and does not wait for the proof that an address is theirs: programs make accounts by the thousand, in the name of others.",
+		Remedy:  "Set email.verification to mandatory, or signup.mode to invite.",
+	}, {
+		ID: "W119", Level: Info, Title: "Disposable addresses are taken", judge: judgeDisposable,
+		Explain: "Such an address costs nothing and is gone tomorrow, or is read by everybody who asks for it: it suits those who need many accounts, and a reset mailed to it is public.",
+		Remedy:  "Set email.allow_disposable to false; email.allowed_domains makes exceptions.",
+	}, {
+		ID: "W120", Level: Warning, Title: "Sign-up has no trap for programs", judge: judgeTrap,
+		Explain: "Programs fill in every field, so that one that people do not see tells them apart.",
+		Remedy:  "Remove signup.honeypot_field, or name a field.",
 	}, {
 		ID: "W121", Level: Error, Title: "Nobody can sign in", judge: judgeRefusingLimits,
 		Explain: "A limit of 0 refuses every attempt, the first one too.",

@@ -20,6 +20,7 @@ const (
 	ForCode        Purpose = "code"
 	ForLimit       Purpose = "rate limit"
 	ForJob         Purpose = "job"
+	ForTicket      Purpose = "ticket"
 
 	forCheck Purpose = "check"
 )
@@ -27,5 +28,5 @@ const (
 // purposes are all of them: each keyring derives them at the start, and takes no other.
 var purposes = []Purpose{
 	ForInteraction, ForClientToken, ForTokenMAC, ForSuccessor, ForSigningKey, ForCookie, ForSender,
-	ForDummy, ForCode, ForLimit, ForJob, forCheck,
+	ForDummy, ForCode, ForLimit, ForJob, ForTicket, forCheck,
 }

@@ -1,0 +1,4 @@
+package idp
+
+// DeleteDue is the chore of Run.
+var DeleteDue = (*Provider).deleteDue

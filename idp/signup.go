@@ -1,0 +1,379 @@
+package idp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/idp/guard"
+)
+
+// A SignUp is what somebody fills in who wants an account.
+type SignUp struct {
+	Username string
+	Email    string
+	Password string
+	Name     string // display name, "" for none
+	Invite   string // the token of the invite's link, "" for none
+	Trap     string // the field that people do not see: filled in by programs alone
+	Remember bool
+}
+
+// A SignUpState says whether somebody may sign up now.
+type SignUpState struct {
+	Open      bool
+	Invited   bool      // only by invite
+	OpensAt   time.Time // zero where nobody knows
+	EmailOf   string    // the address that the invite is for, "" for any
+	InviteBad bool      // an invite was shown that is not open
+}
+
+// actionSignUp is limited by address.
+const actionSignUp = guard.Action("signup")
+
+// SignUpOpen tells whether anybody may sign up now, without an invite.
+func (p *Provider) SignUpOpen() bool { return p.cfg.Signup.Mode == "open" && p.signUps.open(p.Now()) }
+
+// SignUpState tells whether somebody may sign up now, with the token of an invite or without one. Its
+// error is Throttled for whoever tries tokens.
+func (p *Provider) SignUpState(ctx context.Context, invite string) (SignUpState, error) {
+	now := p.Now()
+	s := SignUpState{Invited: p.cfg.Signup.Mode == "invite"}
+	if p.cfg.Signup.Mode == "closed" {
+		return s, nil
+	}
+	if s.Open = p.signUps.open(now); !s.Open {
+		s.OpensAt = p.signUps.next(now)
+		return s, nil
+	}
+	if invite == "" {
+		s.Open = !s.Invited
+		return s, nil
+	}
+	i, err := p.openInvite(ctx, invite)
+	switch {
+	case CodeOf(err) == "invite_over":
+		s.InviteBad, s.Open = true, !s.Invited
+		return s, nil
+	case err != nil:
+		return SignUpState{}, err
+	}
+	s.EmailOf = i.Email
+	return s, nil
+}
+
+// A filledIn is a sign-up that may become an account: what is sealed in its ticket.
+type filledIn struct {
+	User     User          `json:"user"`
+	Password Authenticator `json:"password"`
+	Invite   ID            `json:"invite,omitzero"`
+	Remember bool          `json:"remember,omitempty"`
+	ClientID string        `json:"client,omitempty"`
+	// Authentication is what the session will have that the link makes, for Return to name it (I-5).
+	Authentication ID     `json:"authentication,omitzero"`
+	Return         string `json:"return,omitempty"`
+	// Taken says that somebody has the address, and Trapped that a program filled the form in: no code
+	// is right.
+	Taken   bool `json:"taken,omitempty"`
+	Trapped bool `json:"trapped,omitempty"`
+}
+
+// SignUp makes an account, or prepares one: where the address must be verified first
+// (email.verification: mandatory) nothing but a ticket is kept, in.Ticket names it, the mail has a
+// code or a link, and the answer is the same for an address that somebody has already, who gets a
+// mail about it (S0-24). Then SignedIn is zero. Its errors are Invalid with all that is wrong
+// (More), Conflict for a username that is taken, Denied with the code signup_closed or invite_over,
+// and Throttled. An address that is taken is a Conflict only where no mail keeps the secret
+// (email.verification is not mandatory) or the settings tell it (login.prevent_enumeration).
+func (p *Provider) SignUp(ctx context.Context, in *Interaction, s SignUp) (SignedIn, error) {
+	started := p.clock()
+	if err := p.Blocked(ctx); err != nil {
+		return SignedIn{}, err
+	}
+	if _, err := p.guard.Spend(ctx, guard.Request{Attempt: actionSignUp, Address: VisitorFrom(ctx).Address}); err != nil {
+		return SignedIn{}, p.refused(ctx, "sign up", err)
+	}
+	f, err := p.fillIn(ctx, s)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	f.ClientID = in.Request.ClientID
+	var made SignedIn
+	if p.mustVerify() {
+		err = p.prepare(ctx, in, f)
+	} else {
+		made, err = p.signUpAtOnce(ctx, in, f)
+	}
+	if err != nil {
+		return SignedIn{}, err
+	}
+	p.answerAfter(ctx, started, 0)
+	return made, nil
+}
+
+// fillIn judges a sign-up and hashes its password, also where nothing will come of it, so that all
+// take as long.
+func (p *Provider) fillIn(ctx context.Context, s SignUp) (f filledIn, err error) {
+	invite, err := p.admit(ctx, s.Invite)
+	if err != nil {
+		return f, err
+	}
+	u, err := NewUser{
+		Username: s.Username, Email: s.Email, Profile: Profile{Name: s.Name}, Groups: invite.Groups, Admin: invite.Admin,
+	}.user(p.names, p.Now())
+	wrong := all(err)
+	if s.Email == "" {
+		wrong = append(wrong, invalid("email_missing", "email", nil))
+	} else if invite.EmailKey != "" && u.EmailKey != "" && u.EmailKey != invite.EmailKey {
+		wrong = append(wrong, invalid("invite_email", "email", nil))
+	}
+	u.Locale = VisitorFrom(ctx).Locale
+	wrong = append(wrong, all(p.judgePassword("password", s.Password, u))...)
+	if u.UsernameKey != "" {
+		_, err := p.store.UserByKey(ctx, u.UsernameKey)
+		if err == nil {
+			wrong = append(wrong, &Error{Kind: Conflict, Code: "username_taken", Field: "username"})
+		} else if !errors.Is(err, ErrNotFound) {
+			return f, stored("find a username", err)
+		}
+	}
+	if err := together(wrong); err != nil {
+		return f, err
+	}
+	f = filledIn{User: u, Invite: invite.ID, Remember: s.Remember, Trapped: s.Trap != ""}
+	if f.Taken, err = p.isTaken(ctx, u.EmailKey); err != nil {
+		return f, err
+	}
+	if f.Taken && p.cfg.Login.PreventEnumeration == "false" {
+		return f, &Error{Kind: Conflict, Code: "email_taken", Field: "email"}
+	}
+	f.Password, err = p.newPassword(ctx, u, "password", s.Password)
+	return f, err
+}
+
+// admit finds the invite that was shown, the zero one for none. Its errors are Denied with
+// signup_closed or invite_over, and Throttled.
+func (p *Provider) admit(ctx context.Context, token string) (Invite, error) {
+	mode := p.cfg.Signup.Mode
+	if mode == "closed" || !p.signUps.open(p.Now()) || mode == "invite" && token == "" {
+		return Invite{}, &Error{Kind: Denied, Code: "signup_closed"}
+	}
+	if token == "" {
+		return Invite{}, nil
+	}
+	return p.openInvite(ctx, token)
+}
+
+// isTaken tells whether an address is somebody's. With login.prevent_enumeration strict it is only
+// once they proved it: until then anybody may claim it.
+func (p *Provider) isTaken(ctx context.Context, key string) (bool, error) {
+	u, err := p.store.UserByKey(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, stored("find an address", err)
+	}
+	return u.EmailVerified || p.cfg.Login.PreventEnumeration != "strict", nil
+}
+
+// prepare keeps a sign-up until its address is proved.
+func (p *Provider) prepare(ctx context.Context, in *Interaction, f filledIn) error {
+	if !p.cfg.Email.VerificationByCode {
+		f.Authentication = NewID(p.Now())
+		later := *in
+		later.Authenticated, later.Doer, later.Ticket = f.Authentication, f.User.ID, ID{}
+		if tx, err := p.Seal(ctx, &later); err == nil { // else the link leads to the account
+			f.Return = "/oauth2/authorize?tx=" + tx
+		}
+	}
+	return p.mailSignUp(ctx, in, f)
+}
+
+// mailSignUp keeps f in a ticket, in place of the former one of its address, and mails its code or link. Whoever has
+// the address already is told so instead.
+func (p *Provider) mailSignUp(ctx context.Context, in *Interaction, f filledIn) error {
+	payload, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("write a sign-up: %w", err)
+	}
+	t, code, link := p.newTicket(ctx, p.verification(mailing{
+		purpose: ForSignUp, address: f.User.Email, payload: payload, decoy: f.Taken || f.Trapped,
+	}))
+	m := p.verificationMail(&t, code, link)
+	m.Locale = f.User.Locale
+	if f.Taken {
+		m.Kind, m.Args = "account_exists", map[string]string{"link": p.cfg.Issuer + "/login"}
+	}
+	err = p.store.Tx(ctx, func(ctx context.Context) error {
+		if f.Trapped {
+			if err := p.record(ctx, eventSignUpTrapped(f.User)); err != nil {
+				return err
+			}
+		}
+		if err := p.store.AddTicket(ctx, t); err != nil {
+			return err
+		}
+		if f.Trapped {
+			return p.mailNobody(ctx, m)
+		}
+		return p.enqueueMail(ctx, m, "", p.Now())
+	})
+	if err != nil {
+		return stored("prepare a sign-up", err)
+	}
+	in.Ticket, in.Proved = t.ID, false
+	return nil
+}
+
+// verification fills in how long a proof of an address waits, and for how many guesses.
+func (p *Provider) verification(m mailing) mailing {
+	m.life = p.cfg.Email.LinkTTL
+	if p.cfg.Email.VerificationByCode {
+		m.life, m.tries = p.cfg.Email.Timeout, p.cfg.Email.MaxAttempts
+	}
+	return m
+}
+
+// verificationMail is the mail of a ticket that proves an address: with its code, or else its link.
+func (p *Provider) verificationMail(t *Ticket, code, link string) Mail {
+	m := Mail{Kind: "verify_code", To: t.Address, At: p.Now(), Args: map[string]string{
+		"code": code, "expires": t.ExpiresAt.UTC().Format(time.RFC3339),
+	}}
+	if code == "" {
+		m.Kind = "verify_link"
+		delete(m.Args, "code")
+		m.Args["link"] = p.cfg.Issuer + "/verify/link?ticket=" + link
+	}
+	return m
+}
+
+// signUpAtOnce makes an account whose address nobody proved.
+func (p *Provider) signUpAtOnce(ctx context.Context, in *Interaction, f filledIn) (SignedIn, error) {
+	if f.Taken && p.cfg.Login.PreventEnumeration != "strict" {
+		return SignedIn{}, &Error{Kind: Conflict, Code: "email_taken", Field: "email"}
+	}
+	if f.Trapped {
+		return p.feignSignUp(ctx, in, f)
+	}
+	made, err := p.startSession(ctx, in, newLogin{
+		user: f.User, method: "pwd", authenticator: f.Password.ID, remember: f.Remember,
+		deed: func(ctx context.Context) error { return p.addSignedUp(ctx, f) },
+	})
+	if err != nil {
+		return SignedIn{}, p.signUpFailed(ctx, f, err)
+	}
+	in.SignedIn(&made.Session)
+	return made, nil
+}
+
+// feignSignUp answers a program as it would be answered, and makes nothing.
+func (p *Provider) feignSignUp(ctx context.Context, in *Interaction, f filledIn) (SignedIn, error) {
+	err := p.store.Tx(ctx, func(ctx context.Context) error { return p.record(ctx, eventSignUpTrapped(f.User)) })
+	if err != nil {
+		return SignedIn{}, stored("record a program's sign-up", err)
+	}
+	s := p.newSession(ctx, f.User, p.remembers(f.Remember))
+	feigned := SignedIn{Token: s.renewSecret(), Session: s, User: f.User}
+	p.presentDevice(ctx, &feigned)
+	in.SignedIn(&s)
+	return feigned, nil
+}
+
+// addSignedUp adds the user of a sign-up whose address nobody proved, in the Tx of ctx. Claimed by
+// several, it is the primary address of each; one that is proved as another's is not.
+func (p *Provider) addSignedUp(ctx context.Context, f filledIn) error {
+	u := f.User
+	u.Email, u.EmailKey = "", ""
+	if err := p.addAccount(ctx, f, u); err != nil {
+		return err
+	}
+	if f.Taken {
+		return p.enqueueMail(ctx, Mail{
+			Kind: "account_exists", To: f.User.Email, Locale: u.Locale, Args: map[string]string{"link": p.cfg.Issuer + "/login"},
+		}, "", p.Now())
+	}
+	now := p.Now()
+	e := Email{ID: NewID(now), UserID: u.ID, Address: f.User.Email, Key: f.User.EmailKey, Primary: true, CreatedAt: now}
+	if err := p.store.AddEmail(ctx, e); err != nil {
+		return taken(err)
+	}
+	if p.cfg.Email.Verification == "none" {
+		return nil
+	}
+	// A link, which works wherever the mail is read: there is no page that waits for a code.
+	t, _, link := p.newTicket(ctx, mailing{purpose: ForAddress, user: u, address: e.Address, life: p.cfg.Email.LinkTTL})
+	if err := p.store.AddTicket(ctx, t); err != nil {
+		return err
+	}
+	m := p.verificationMail(&t, "", link)
+	m.Locale = u.Locale
+	return p.enqueueMail(ctx, m, "", p.Now())
+}
+
+// addVerified adds the user of a sign-up whose address is proved, in the Tx of ctx. Others who
+// claimed it without proof lose it.
+func (p *Provider) addVerified(ctx context.Context, f filledIn) error {
+	u := f.User
+	u.EmailVerified = true
+	if err := p.dropClaims(ctx, u.EmailKey, u.ID); err != nil {
+		return err
+	}
+	if err := p.addAccount(ctx, f, u); err != nil {
+		return err
+	}
+	return p.tell(ctx, u, "welcome", map[string]string{"username": u.Username, "link": p.cfg.Issuer + "/account"})
+}
+
+// addAccount adds u with the password and the invite of f, in the Tx of ctx.
+func (p *Provider) addAccount(ctx context.Context, f filledIn, u User) error {
+	if err := p.store.AddUser(ctx, u); err != nil {
+		return taken(err)
+	}
+	if err := p.store.PutPassword(ctx, f.Password); err != nil {
+		return err
+	}
+	if !f.Invite.IsZero() {
+		first, err := p.store.RedeemInvite(ctx, f.Invite, u.ID, f.Password.ID[:], p.Now())
+		if err != nil {
+			return err
+		}
+		if !first {
+			return inviteOver()
+		}
+	}
+	return p.record(ctx, eventSignedUp(u, f.Invite))
+}
+
+// errTaken says that a name was free when the form was judged, and is another's by now.
+var errTaken = errors.New("a name was taken meanwhile")
+
+func taken(err error) error {
+	if errors.Is(err, ErrConflict) {
+		return errTaken
+	}
+	return err
+}
+
+// signUpFailed says which name was taken where err is errTaken.
+func (p *Provider) signUpFailed(ctx context.Context, f filledIn, err error) error {
+	if errors.Is(err, errTaken) {
+		err = p.nameTaken(ctx, f.User)
+	}
+	return stored("sign up", err)
+}
+
+func eventSignedUp(u User, invite ID) Event {
+	e := Event{Kind: "user.signed_up", Actor: u.ID.String(), UserID: u.ID, Details: Details{"username": u.Username, "admin": u.Admin}}
+	if !invite.IsZero() {
+		e.Details["invite"] = invite.String()
+	}
+	return e
+}
+
+// eventSignUpTrapped tells of a program that filled in the field that nobody sees.
+func eventSignUpTrapped(u User) Event {
+	return Event{Kind: "signup.honeypot", Details: Details{"username": u.Username}}
+}
