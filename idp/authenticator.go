@@ -50,16 +50,25 @@ type AuthenticatorStore interface {
 // SetPassword sets a user's password for an operator: it raises the epoch, ends every session and
 // revokes every grant.
 func (p *Provider) SetPassword(ctx context.Context, id ID, password string) error {
+	return p.assignPassword(ctx, "set password", id, password, false)
+}
+
+// LendPassword is SetPassword for a password that its user has to change when they sign in next.
+func (p *Provider) LendPassword(ctx context.Context, id ID, password string) error {
+	return p.assignPassword(ctx, "lend a password", id, password, true)
+}
+
+func (p *Provider) assignPassword(ctx context.Context, doing string, id ID, password string, lent bool) error {
 	u, err := p.store.User(ctx, id)
 	if err != nil {
-		return stored("set password", err)
+		return stored(doing, err)
 	}
 	a, err := p.newPassword(ctx, u, "password", password)
 	if err != nil {
 		return err
 	}
-	return p.changeUser(ctx, "set password", id, func(ctx context.Context, u User) error {
-		u.MustChangePassword = false
+	return p.changeUser(ctx, doing, id, func(ctx context.Context, u User) error {
+		u.MustChangePassword = lent
 		sessions, grants, err := p.raiseEpoch(ctx, &u, "password_change")
 		if err != nil {
 			return err
@@ -69,6 +78,9 @@ func (p *Provider) SetPassword(ctx context.Context, id ID, password string) erro
 		}
 		if err := p.tellAdminChange(ctx, u, "password"); err != nil {
 			return err
+		}
+		if lent {
+			return p.record(ctx, eventPasswordLent(u, sessions, grants))
 		}
 		return p.record(ctx, eventPasswordSet(u, sessions, grants))
 	})

@@ -133,29 +133,3 @@ func (p *Provider) keyOf(identifier string) (key string, ok bool) {
 	}
 	return key, true
 }
-
-// LendPassword is SetPassword for a password that its user has to change when they sign in next.
-func (p *Provider) LendPassword(ctx context.Context, id ID, text string) error {
-	u, err := p.store.User(ctx, id)
-	if err != nil {
-		return stored("lend a password", err)
-	}
-	a, err := p.newPassword(ctx, u, "password", text)
-	if err != nil {
-		return err
-	}
-	return p.changeUser(ctx, "lend a password", id, func(ctx context.Context, u User) error {
-		u.MustChangePassword = true
-		sessions, grants, err := p.raiseEpoch(ctx, &u, "password_change")
-		if err != nil {
-			return err
-		}
-		if err := p.replacePassword(ctx, u, a); err != nil {
-			return err
-		}
-		if err := p.tellAdminChange(ctx, u, "password"); err != nil {
-			return err
-		}
-		return p.record(ctx, eventPasswordLent(u, sessions, grants))
-	})
-}

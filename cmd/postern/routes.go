@@ -32,11 +32,6 @@ func (rt *route) forProgram() bool { return rt.Auth == forClient || rt.Auth == f
 // document tells whether the answer is the same for everybody: what is published, and files.
 func (rt *route) document() bool { return rt.Caching == handlerCache || rt.Path == healthPath }
 
-// guessable tells whether rt takes what somebody could guess.
-func (rt *route) guessable() bool {
-	return rt.Takes == takesPassword || rt.Takes == takesCode || rt.Takes == takesClientSecret
-}
-
 // form tells whether a form of ours is sent to rt.
 func (rt *route) form() bool { return rt.Method == http.MethodPost && rt.CSRF == csrfOrigin }
 

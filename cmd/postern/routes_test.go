@@ -424,3 +424,8 @@ func TestCachingIsAsDeclared(t *testing.T) {
 		}
 	}
 }
+
+// guessable tells whether rt takes what somebody could guess.
+func (rt *route) guessable() bool {
+	return rt.Takes == takesPassword || rt.Takes == takesCode || rt.Takes == takesClientSecret
+}
