@@ -95,3 +95,12 @@ func (p *Provider) RevokeApp(ctx context.Context, v *Visit, clientID string) err
 	}
 	return p.withdrawConsent(ctx, v.User.ID, clientID, v.User.ID.String())
 }
+
+// appName is what people know a client by, and its ID where it is gone.
+func (p *Provider) appName(ctx context.Context, clientID string) string {
+	c, err := p.Client(ctx, clientID)
+	if err != nil {
+		return clientID
+	}
+	return c.DisplayName()
+}

@@ -60,10 +60,17 @@ func (p *Provider) GiveConsent(ctx context.Context, in *Interaction, v *Visit) e
 		CreatedAt: now, UpdatedAt: now,
 	}
 	var given Consent
+	app := p.appName(ctx, asked.ClientID)
 	err := p.store.Tx(ctx, func(ctx context.Context) error {
 		var err error
 		if given, err = p.store.PutConsent(ctx, asked); err != nil {
 			return err
+		}
+		if v.Consent == nil { // an app that is new to them
+			err := p.tellAlarmed(ctx, v.User, "consent_given", map[string]string{"app": app, "link": p.cfg.Issuer + "/account/apps"})
+			if err != nil {
+				return err
+			}
 		}
 		return p.record(ctx, eventConsentGiven(v, asked, given.Version))
 	})

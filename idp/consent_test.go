@@ -193,3 +193,19 @@ func TestConsentsOfAUserAreListed(t *testing.T) {
 		t.Errorf("got %+v, %v, want two", list, err)
 	}
 }
+
+func TestS0_80_AnAppThatIsNewToSomebodyIsToldByMailOnce(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		f := newFamily(t, h)
+		f.allow(t, asking(idp.List{"openid"}))
+		f.allow(t, asking(idp.List{"openid", "email"}))
+		h.doJobs(t)
+		if got := m.kinds(); got != "consent_given" {
+			t.Fatalf("sent %q, want one mail about the app", got)
+		}
+		if got := m.mails[0]; got.To != "alice@example.com" || got.Args["app"] == "" || got.Args["link"] != h.cfg.Issuer+"/account/apps" {
+			t.Errorf("sent %+v", got)
+		}
+	})
+}

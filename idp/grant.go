@@ -302,21 +302,42 @@ const (
 // RevokeGrant revokes one grant, for a reason that the event tells. It does nothing to one that is
 // revoked already.
 func (p *Provider) RevokeGrant(ctx context.Context, g *Grant, why string) error {
-	return p.revoke(ctx, g, why, eventGrantRevoked(g, why))
+	return p.revoke(ctx, g, why, eventGrantRevoked(g, why), nil)
 }
 
-// revokeReused revokes the family of a refresh token that was shown after its time (I-3).
+// revokeReused revokes the family of a refresh token that was shown after its time (I-3), and tells
+// its user.
 func (p *Provider) revokeReused(ctx context.Context, g *Grant, shown int64) error {
-	return p.revoke(ctx, g, WhyRefreshReuse, eventRefreshReused(g, shown))
+	e := eventRefreshReused(g, shown)
+	if p.mailer == nil {
+		return p.revoke(ctx, g, WhyRefreshReuse, e, nil)
+	}
+	app := p.appName(ctx, g.ClientID)
+	return p.revoke(ctx, g, WhyRefreshReuse, e, func(ctx context.Context) error {
+		u, err := p.store.User(ctx, g.UserID)
+		if errors.Is(err, ErrNotFound) {
+			return nil // there is nobody to tell
+		}
+		if err != nil {
+			return err
+		}
+		return p.tell(ctx, u, "refresh_reuse", map[string]string{"app": app, "link": p.cfg.Issuer + "/account/apps"})
+	})
 }
 
-func (p *Provider) revoke(ctx context.Context, g *Grant, why string, e Event) error {
+// revoke revokes g and records e, with what else belongs into that Tx, nil for nothing.
+func (p *Provider) revoke(ctx context.Context, g *Grant, why string, e Event, also func(context.Context) error) error {
 	ctx, cancel := staying(ctx)
 	defer cancel()
 	err := p.store.Tx(ctx, func(ctx context.Context) error {
 		revoked, err := p.store.RevokeGrant(ctx, g.ID, why, p.Now())
 		if err != nil || !revoked {
 			return err
+		}
+		if also != nil {
+			if err := also(ctx); err != nil {
+				return err
+			}
 		}
 		return p.record(ctx, e)
 	})

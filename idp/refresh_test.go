@@ -669,3 +669,20 @@ func TestTheHeadsKeyMustBeHeld(t *testing.T) {
 		t.Errorf("got %s", text)
 	}
 }
+
+func TestS0_80_AReusedRefreshTokenIsToldItsUserOnce(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		f := newFamily(t, h)
+		f.want(t, 1, honest, idp.Rotate, 2)
+		f.want(t, 2, honest, idp.Rotate, 3)
+		h.clock.turn(11 * time.Second)
+		for range 2 {
+			f.wantRefused(t, 1, other, true)
+		}
+		h.doJobs(t)
+		if got := m.kinds(); got != "refresh_reuse" || m.mails[0].To != "alice@example.com" {
+			t.Errorf("sent %q to %+v, want one mail to alice", got, m.mails)
+		}
+	})
+}
