@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 test: install lint
 	scripts/with-servers env POSTERN_TEST_ALL=1 go test -race -timeout 14m ./...
-	POSTERN_TEST_TIMING=1 go test -run 'I21_.*Cost' ./idp
+	scripts/with-servers env POSTERN_TEST_TIMING=1 go test -p 1 -run Cost ./idp ./cmd/postern
 
 # lint says nothing where all is well, but where the database of vulnerabilities is out of reach.
 lint:

@@ -135,8 +135,9 @@ type Login struct {
 	// FlowTimeout is how long an interaction may take, from the request to its end.
 	FlowTimeout time.Duration `yaml:"flow_timeout" min:"1m" max:"2h" example:"15m"`
 	// PreventEnumeration is true to answer alike whether an account exists or not; strict lets
-	// several people claim an address until one of them proves that it is theirs; false says plainly
-	// that there is no such account.
+	// several people claim an address until one of them proves that it is theirs, and gives a new
+	// account none before (with email.verification none it is as true); false says plainly that there
+	// is no such account.
 	PreventEnumeration string `yaml:"prevent_enumeration" oneof:"true,strict,false" example:"true"`
 	// UnknownAccountMail tells an address that has no account when somebody asked for a reset in its
 	// name.

@@ -90,6 +90,38 @@ func TestAPersonSignsInThroughChromium(t *testing.T) {
 	})
 }
 
+// S1-17: after a sign-in nothing is where a script could read it, on no page that people see.
+func TestS1_17_ScriptsFindNothingInTheBrowser(t *testing.T) {
+	t.Parallel()
+	needs(t, "Chromium", chromiumPath)
+	d := startDemo(t, "")
+	b := newTab(t, true)
+	empty := func() {
+		b.Helper()
+		found := evaluate[string](b, `JSON.stringify({local: {...localStorage}, session: {...sessionStorage}, cookie: document.cookie})`)
+		if want := `{"local":{},"session":{},"cookie":""}`; found != want {
+			b.Errorf("%s: scripts read %s", b.address(), found)
+		}
+	}
+	b.open(d.RelyingParty)
+	b.press("#sign-in")
+	b.at(d.Issuer + "/login")
+	empty()
+	b.signIn(d.Users[0].Username, d.Users[0].Password)
+	b.at(d.Issuer + "/consent")
+	empty()
+	b.press("#allow")
+	b.at(d.RelyingParty + "/")
+	for _, path := range []string{"/account", "/account/password", "/account/sessions", "/account/emails", "/account/profile", "/logout"} {
+		b.open(d.Issuer + path)
+		b.at(d.Issuer + path)
+		empty()
+	}
+	if b.cookie(d.Issuer, "postern_session") == "" {
+		b.Error("there is no session's cookie to hide")
+	}
+}
+
 func wholeJob(b *tab, d demo, user int) {
 	someone := d.Users[user]
 	b.open(d.RelyingParty)

@@ -1,6 +1,7 @@
 package idp_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -440,6 +441,81 @@ func TestS0_80_AUserIsToldWhatAnOperatorChangesAndNothingOfTheOperator(t *testin
 			t.Errorf("told %+v", list)
 		}
 	})
+}
+
+func TestS0_80_EachOfWhatElseConcernsSecurityIsOneMail(t *testing.T) {
+	t.Parallel()
+	operator := func(deed func(h *house, id idp.ID) error) func(*testing.T, *house, *family) error {
+		return func(_ *testing.T, h *house, f *family) error { return deed(h, f.session.User.ID) }
+	}
+	for what, c := range map[string]struct {
+		does func(t *testing.T, h *house, f *family) error
+		kind string
+		arg  string // of the mail that names what it was, NAME=VALUE
+	}{
+		"an app that is new": {func(t *testing.T, h *house, f *family) error {
+			f.allow(t, asking(idp.List{"openid"}))
+			return nil
+		}, "consent_given", "app=Relying Party"},
+		"a refresh token that was used twice": {func(t *testing.T, h *house, f *family) error {
+			f.want(t, 1, honest, idp.Rotate, 2)
+			f.want(t, 2, honest, idp.Rotate, 3)
+			h.clock.turn(11 * time.Second)
+			f.wantRefused(t, 1, other, true)
+			return nil
+		}, "refresh_reuse", "app=Relying Party"},
+		"a lock": {func(t *testing.T, h *house, f *family) error {
+			h.codes(t, 4, "192.0.2.1", "alice", "wrong password")
+			return nil
+		}, "lockout", "username=alice"},
+		"a deletion that was asked for": {func(t *testing.T, h *house, f *family) error {
+			_, err := h.DeleteOwn(by(t, 1, f.session.Token), h.visitOf(t, f.session))
+			return err
+		}, "account_deletion", "until=2026-03-31T12:00:00Z"},
+		"a password that an operator assigned": {operator(func(h *house, id idp.ID) error {
+			return h.SetPassword(context.Background(), id, newPassword)
+		}), "admin_changed", "changes=password"},
+		"sessions that an operator ended": {operator(func(h *house, id idp.ID) error {
+			_, err := h.EndSessions(context.Background(), id)
+			return err
+		}), "admin_changed", "changes=sessions"},
+		"an address that an operator confirmed": {operator(func(h *house, id idp.ID) error {
+			now := h.Now()
+			e := idp.Email{ID: idp.NewID(now), UserID: id, Address: "a@x.example", Key: "a@x.example", CreatedAt: now}
+			if err := h.store.AddEmail(context.Background(), e); err != nil {
+				return err
+			}
+			if _, err := h.ConfirmEmail(context.Background(), id, ""); err != nil { // it is: nothing to tell
+				return err
+			}
+			_, err := h.ConfirmEmail(context.Background(), id, "a@x.example")
+			return err
+		}), "admin_changed admin_changed", "changes=email"}, // one to each address
+		"an account that was disabled": {operator(func(h *house, id idp.ID) error {
+			return h.DisableUser(context.Background(), id)
+		}), "account_disabled", "name=alice"},
+		"an account that was deleted": {operator(func(h *house, id idp.ID) error {
+			return h.DeleteUser(context.Background(), id)
+		}), "account_deleted", "name=alice"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := small(t, lockoutAlone("username:3/1h"))
+			m := h.withPostman(t)
+			f := newFamily(t, h)
+			if err := c.does(t, h, f); err != nil {
+				t.Fatal(err)
+			}
+			h.doJobs(t)
+			name, want, _ := strings.Cut(c.arg, "=")
+			if got := m.kinds(); got != c.kind {
+				t.Fatalf("sent %q, want %s", got, c.kind)
+			}
+			to := slices.IndexFunc(m.mails, func(m idp.Mail) bool { return m.To == "alice@example.com" })
+			if to < 0 || m.mails[to].Args[name] != want {
+				t.Errorf("sent %+v, want %s to alice", m.mails, c.arg)
+			}
+		})
+	}
 }
 
 func TestS0_76_WhileNoMailCanBeSentEverythingWorksAndItIsSentLater(t *testing.T) {

@@ -28,6 +28,9 @@ type Email struct {
 type EmailStore interface {
 	// Emails lists a user's addresses, the primary one first, then in the order of CreatedAt.
 	Emails(ctx context.Context, userID ID) ([]Email, error)
+	// Claims lists by whom an address is claimed, who proved it first, then in the order of CreatedAt, at
+	// most two.
+	Claims(ctx context.Context, key string) ([]Email, error)
 	// AddEmail returns ErrConflict where the user has it, or where it is verified as another's.
 	AddEmail(ctx context.Context, e Email) error
 	// ChangeEmail writes Primary and VerifiedAt; ErrConflict where it is verified as another's by now,
@@ -57,13 +60,16 @@ func (p *Provider) Emails(ctx context.Context, v *Visit) ([]Email, error) {
 	return list, stored("list addresses", err)
 }
 
-// AddEmail mails a code to an address that is to be v's user's; all verified addresses are told. It
-// is theirs once VerifyOwnEmail took the code that in waits for: until then it is on no list, since
-// that would tell whether it is another's, who gets a mail about it. Its errors are Denied with
-// reauthenticate, Throttled, Invalid, and Conflict with email_present or emails_too_many.
+// AddEmail mails a code to an address that is to be v's user's. It is theirs once VerifyOwnEmail took
+// the code that in waits for: until then it is on no list, since that would tell whether it is
+// another's, who gets a mail about it. Its errors are Denied with reauthenticate or mail_off,
+// Throttled, Invalid, and Conflict with email_present or emails_too_many.
 func (p *Provider) AddEmail(ctx context.Context, v *Visit, in *Interaction, address string) error {
 	started := p.clock()
 	if err := p.manageEmail(ctx, v); err != nil {
+		return err
+	}
+	if err := p.needMail(); err != nil {
 		return err
 	}
 	a, bad := addressOf(p.names, address)
@@ -81,15 +87,22 @@ func (p *Provider) AddEmail(ctx context.Context, v *Visit, in *Interaction, addr
 	case at < 0 && len(own) >= maxEmails:
 		return &Error{Kind: Conflict, Code: "emails_too_many", Field: "email", Args: map[string]any{"max": maxEmails}}
 	}
-	owner, err := p.store.UserByKey(ctx, a.Unique)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	claims, err := p.store.Claims(ctx, a.Unique)
+	if err != nil {
 		return stored("find an address", err)
 	}
-	taken := err == nil && owner.ID != v.User.ID
-	in.Ticket, err = p.askForAddress(ctx, v, a.Text, taken)
+	in.Ticket, err = p.askForAddress(ctx, v, a.Text, p.isTaken(claims, v.User.ID))
 	in.Proved = false
 	p.answerAfter(ctx, started, 0)
 	return err
+}
+
+// isTaken tells whether an address, of which these are the claims, is another's than a user's. With
+// login.prevent_enumeration strict it is only once that other proved it: until then anybody may.
+func (p *Provider) isTaken(claims []Email, userID ID) bool {
+	return slices.ContainsFunc(claims, func(e Email) bool {
+		return e.UserID != userID && (e.VerifiedAt != nil || !p.strict())
+	})
 }
 
 // manageEmail tells whether v's user may change their addresses now.
@@ -111,7 +124,7 @@ func (p *Provider) askForAddress(ctx context.Context, v *Visit, address string, 
 	})
 	kind, args := "verify_code", map[string]string{"code": code, "expires": t.ExpiresAt.Format(time.RFC3339)}
 	if taken {
-		kind, args = "account_exists", map[string]string{"link": p.cfg.Issuer + "/login"}
+		kind, args = p.accountExists(existsForAddress)
 	}
 	err := p.changeOwn(ctx, "ask for an address", v, func(ctx context.Context, u User) error {
 		if err := p.store.AddTicket(ctx, t); err != nil {
@@ -121,16 +134,14 @@ func (p *Provider) askForAddress(ctx context.Context, v *Visit, address string, 
 		if err := p.enqueueMail(ctx, mail, "", p.Now()); err != nil {
 			return err
 		}
-		if err := p.tell(ctx, u, "email_added", map[string]string{"email": address}); err != nil {
-			return err
-		}
 		return p.record(ctx, eventEmail("user.email_asked", v, address))
 	})
 	return t.ID, err
 }
 
 // VerifyOwnEmail takes the code that was mailed for in to an address, which is v's user's from then
-// on. Its errors are those of VerifyCode, and Conflict with email_taken where it is another's.
+// on; it and the others that they proved are told. Its errors are those of VerifyCode, and Conflict
+// with email_taken where it is another's.
 func (p *Provider) VerifyOwnEmail(ctx context.Context, v *Visit, in *Interaction, code string) error {
 	t, err := p.checkCode(ctx, in.Ticket, code, ForAddress)
 	if err != nil {
@@ -143,10 +154,13 @@ func (p *Provider) VerifyOwnEmail(ctx context.Context, v *Visit, in *Interaction
 		if _, err := p.redeem(ctx, t); err != nil {
 			return err
 		}
+		if err := p.tellAdded(ctx, u, t.Address); err != nil {
+			return err
+		}
 		if err := p.ownAddress(ctx, u, t.Address); err != nil {
 			return err
 		}
-		if err := p.tell(ctx, u, "email_verified", map[string]string{"email": t.Address}); err != nil {
+		if err := p.tellTo(ctx, u, t.Address, "email_verified", map[string]string{"email": t.Address}); err != nil {
 			return err
 		}
 		return p.record(ctx, eventEmail("user.email_verified", v, t.Address))
@@ -155,6 +169,41 @@ func (p *Provider) VerifyOwnEmail(ctx context.Context, v *Visit, in *Interaction
 		in.Ticket, in.Proved = ID{}, false
 	}
 	return err
+}
+
+// tellAdded tells the addresses that u proved of another one, before it is theirs. The oldest, which
+// no thief brought, gets a link that undoes it with all that was done since: to end the sessions
+// would leave a thief an address that resets are mailed to.
+func (p *Provider) tellAdded(ctx context.Context, u User, address string) error {
+	own, err := p.store.Emails(ctx, u.ID)
+	if err != nil || p.mailer == nil {
+		return err
+	}
+	own = slices.DeleteFunc(own, func(e Email) bool { return e.VerifiedAt == nil })
+	slices.SortStableFunc(own, func(a, b Email) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	for i, e := range own {
+		args := map[string]string{"email": address}
+		if i == 0 {
+			if args["not_me"], _, err = p.revertLink(ctx, u, e, address); err != nil {
+				return err
+			}
+		}
+		if err := p.tellTo(ctx, u, e.Address, "email_added", args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revertLink makes a ticket in the Tx of ctx by which an address of u is the primary one again, and
+// returns its address and when it ends. What goes with it is removed: another address, and all that
+// were added since.
+func (p *Provider) revertLink(ctx context.Context, u User, to Email, another string) (link string, ends time.Time, err error) {
+	key, _ := p.keyOf(another)
+	t, _, token := p.newTicket(ctx, mailing{
+		purpose: ForRevert, user: u, address: to.Address, life: revertWithin, payload: []byte(key),
+	})
+	return p.cfg.Issuer + "/account/revert?ticket=" + token, t.ExpiresAt, p.store.AddTicket(ctx, t)
 }
 
 // ownAddress makes an address u's that they proved, in the Tx of ctx: others lose their claims to
@@ -245,15 +294,12 @@ func (p *Provider) tellPrimary(ctx context.Context, u User, to, primary Email) e
 	if !to.Primary || to.CreatedAt.After(primary.CreatedAt) {
 		return p.tellTo(ctx, u, to.Address, "email_primary_changed", map[string]string{"email": primary.Address})
 	}
-	t, _, link := p.newTicket(ctx, mailing{
-		purpose: ForRevert, user: u, address: to.Address, life: revertWithin, payload: []byte(primary.Key),
-	})
-	if err := p.store.AddTicket(ctx, t); err != nil {
+	link, ends, err := p.revertLink(ctx, u, to, primary.Address)
+	if err != nil {
 		return err
 	}
 	return p.tellTo(ctx, u, to.Address, "email_revert", map[string]string{
-		"email": primary.Address, "expires": t.ExpiresAt.Format(time.RFC3339),
-		"link": p.cfg.Issuer + "/account/revert?ticket=" + link,
+		"email": primary.Address, "expires": ends.Format(time.RFC3339), "link": link,
 	})
 }
 
@@ -352,6 +398,50 @@ func (p *Provider) restoreAddress(ctx context.Context, u User, t *Ticket, usurpe
 		return err
 	}
 	return nil
+}
+
+// ConfirmEmail makes an address of a user one that they proved, for an operator who knows that it is
+// theirs: their primary one for "". Others who claimed it lose it, and the user, whom it returns, is
+// told. Nothing is done where it is verified. It returns ErrNotFound where the user has no such
+// address; its error is Conflict with email_taken where it is verified as another's.
+func (p *Provider) ConfirmEmail(ctx context.Context, id ID, address string) (User, error) {
+	var confirmed User
+	err := p.changeUser(ctx, "confirm an address", id, func(ctx context.Context, u User) error {
+		if err := p.confirmEmail(ctx, u, address); err != nil {
+			return err
+		}
+		var err error
+		confirmed, err = p.store.User(ctx, id)
+		return err
+	})
+	return confirmed, err
+}
+
+func (p *Provider) confirmEmail(ctx context.Context, u User, address string) error {
+	key := u.EmailKey
+	if address != "" {
+		key, _ = p.keyOf(address)
+	}
+	own, err := p.store.Emails(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(own, func(e Email) bool { return e.Key == key })
+	if at < 0 {
+		return ErrNotFound
+	}
+	if own[at].VerifiedAt != nil {
+		return nil
+	}
+	if err := p.ownAddress(ctx, u, own[at].Address); err != nil {
+		return err
+	}
+	if err := p.tellAdminChange(ctx, u, "email"); err != nil {
+		return err
+	}
+	e := eventEmailVerified(u, own[at].Address)
+	e.Actor = "" // not the user
+	return p.record(ctx, e)
 }
 
 // tell sends a mail of a kind to every verified address of u, if the Tx of ctx is committed: what

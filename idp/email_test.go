@@ -1,6 +1,7 @@
 package idp_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -22,8 +23,8 @@ func TestS0_78_AnAddressIsAddedByItsCodeAndOldAndNewAreTold(t *testing.T) {
 		if code.To != "alice@work.example" || len(code.Args["code"]) != 6 || code.Args["name"] != "" {
 			t.Errorf("sent %+v", code)
 		}
-		if told := h.only(t, m, "email_added"); told.To != "alice@example.com" || told.Args["email"] != "alice@work.example" {
-			t.Errorf("told %+v", told)
+		if m.kinds() != "verify_code" {
+			t.Errorf("told %s before the address was proved", m.kinds())
 		}
 		wantError(t, h.VerifyOwnEmail(by(t, 9, s.Token), h.visitOf(t, s), in, code.Args["code"]), idp.Denied, "code_wrong", "code")
 		if list, err := h.Emails(ctx, h.visitOf(t, s)); err != nil || len(list) != 1 {
@@ -36,8 +37,11 @@ func TestS0_78_AnAddressIsAddedByItsCodeAndOldAndNewAreTold(t *testing.T) {
 		if err != nil || len(list) != 2 || list[1].Address != "alice@work.example" || list[1].VerifiedAt == nil || list[1].Primary {
 			t.Errorf("the addresses are %+v, %v", list, err)
 		}
-		if got := recipients(h.sent(t, m, "email_verified")); got != "alice@example.com alice@work.example" {
-			t.Errorf("told %s, want old and new", got)
+		if told := h.only(t, m, "email_added"); told.To != "alice@example.com" || told.Args["email"] != "alice@work.example" || told.Args["not_me"] == "" {
+			t.Errorf("the old one was told %+v", told)
+		}
+		if told := h.only(t, m, "email_verified"); told.To != "alice@work.example" || told.Args["email"] != "alice@work.example" || told.Args["not_me"] != "" {
+			t.Errorf("the new one was told %+v", told)
 		}
 		wantError(t, h.VerifyOwnEmail(ctx, h.visitOf(t, s), in, code.Args["code"]), idp.Denied, "code_over", "code")
 		wantError(t, h.AddEmail(ctx, h.visitOf(t, s), in, "ALICE@work.example"), idp.Conflict, "email_present", "email")
@@ -69,10 +73,95 @@ func TestAnAddressOfAnothersIsAnsweredLikeAnyOther(t *testing.T) {
 				t.Errorf("%s: the addresses are %+v, %v", address, list, err)
 			}
 		}
-		if mail := h.only(t, m, "account_exists"); mail.To != "bob@example.com" {
+		if mail := h.only(t, m, "account_exists"); mail.To != "bob@example.com" || mail.Args["for"] != "address" {
 			t.Errorf("sent %+v, want it to bob", mail)
 		}
 		h.only(t, m, "verify_code")
+	})
+}
+
+func TestS0_78_WhoDidNotAddAnAddressTakesItOffByTheMailToTheOldestOne(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		alice := h.addUser(t, "alice")
+		s := h.enter(t, 1, "alice", alicePassword)
+		h.clock.turn(time.Minute)
+		h.addAddress(t, m, 1, s, "thief@example.net")
+		link := h.only(t, m, "email_added").Args["not_me"]
+		if !strings.HasPrefix(link, "https://id.example/account/revert?ticket=") {
+			t.Fatalf("got the link %q", link)
+		}
+		// The next one is told to both, and only who had the account before gets a link.
+		h.clock.turn(time.Minute)
+		h.addAddress(t, m, 1, s, "another@example.net")
+		for _, mail := range h.sent(t, m, "email_added")[1:] {
+			if (mail.Args["not_me"] != "") != (mail.To == "alice@example.com") {
+				t.Errorf("told %+v", mail)
+			}
+		}
+		if err := h.RevertEmail(by(t, 9, idp.SessionToken{}), tokenOf(link)); err != nil {
+			t.Fatal(err)
+		}
+		list, err := h.store.Emails(t.Context(), alice.ID)
+		if err != nil || len(list) != 1 || list[0].Address != "alice@example.com" || h.alive(t, s.Token) {
+			t.Errorf("left are %+v, %v, and the session lives: %v", list, err, h.alive(t, s.Token))
+		}
+	})
+}
+
+func TestAnAddressThatAnotherClaimsWithoutProofCanBeAddedWhereSeveralMay(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addUser(t, "alice")
+		h.addUnverified(t)
+		s := h.enter(t, 1, "alice", alicePassword)
+		for kind, want := range map[string]string{"true": "account_exists", "strict": "verify_code"} {
+			h.cfg.Login.PreventEnumeration = kind
+			if err := h.AddEmail(by(t, 1, s.Token), h.visitOf(t, s), &idp.Interaction{}, "dave@example.com"); err != nil {
+				t.Fatal(err)
+			}
+			if mail := h.only(t, m, want); mail.To != "dave@example.com" {
+				t.Errorf("%s: sent %+v", kind, mail)
+			}
+		}
+	})
+}
+
+func TestAnOperatorConfirmsAnAddress(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		dave := h.addUnverified(t)
+		bob := h.addUser(t, "bob")
+		now := h.Now()
+		claim := idp.Email{ID: idp.NewID(now), UserID: bob.ID, Address: "dave@example.com", Key: "dave@example.com", CreatedAt: now}
+		if err := h.store.AddEmail(t.Context(), claim); err != nil {
+			t.Fatal(err)
+		}
+		for _, address := range []string{"other@example.com", "bob@example.com", "nothing"} {
+			if _, err := h.ConfirmEmail(t.Context(), dave.ID, address); !errors.Is(err, idp.ErrNotFound) {
+				t.Errorf("%s: got %v, want ErrNotFound", address, err)
+			}
+		}
+		for _, address := range []string{"", "DAVE@example.com"} { // the second time there is nothing to do
+			if u, err := h.ConfirmEmail(t.Context(), dave.ID, address); err != nil || !u.EmailVerified {
+				t.Fatalf("got %+v and %v", u, err)
+			}
+		}
+		if s, err := h.LogIn(atBrowser(t, 1), h.BeginOwn("/"), idp.LogIn{Identifier: "dave@example.com", Password: alicePassword}); err != nil || s.Session.State != idp.Live {
+			t.Errorf("got %+v and %v, want dave signed in", s, err)
+		}
+		if e := h.event(t, "user.email_verified"); e.Actor != "cli" || e.UserID != dave.ID || e.Details["email"] != "dave@example.com" {
+			t.Errorf("recorded %+v", e)
+		}
+		if told := h.only(t, m, "admin_changed"); told.To != "dave@example.com" || told.Args["changes"] != "email" {
+			t.Errorf("told %+v", told)
+		}
+		if _, err := h.ConfirmEmail(t.Context(), bob.ID, "dave@example.com"); !errors.Is(err, idp.ErrNotFound) {
+			t.Errorf("bob's claim: got %v, want it lost", err)
+		}
+		if _, err := h.ConfirmEmail(t.Context(), idp.RandomID(), ""); !errors.Is(err, idp.ErrNotFound) {
+			t.Errorf("nobody: got %v", err)
+		}
 	})
 }
 

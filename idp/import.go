@@ -10,6 +10,7 @@ import (
 type ImportedUser struct {
 	Line          int
 	Username      string
+	AllowReserved bool // as of a NewUser
 	Email         string
 	EmailVerified bool
 	PasswordHash  string // of any scheme that package secret recognizes; "" for none
@@ -85,7 +86,7 @@ func (p *Provider) ImportUser(ctx context.Context, r ImportedUser, dry bool) (Im
 func (p *Provider) importedUser(r ImportedUser) (User, []*Error) {
 	now := p.Now()
 	u, err := NewUser{
-		Username: r.Username, Email: r.Email, EmailVerified: r.EmailVerified, Admin: r.Admin, Profile: r.Profile, Groups: r.Groups,
+		Username: r.Username, AllowReserved: r.AllowReserved, Email: r.Email, EmailVerified: r.EmailVerified, Admin: r.Admin, Profile: r.Profile, Groups: r.Groups,
 	}.user(p.names, now)
 	wrong := all(err)
 	if r.PasswordHash != "" && r.Password != "" {

@@ -215,8 +215,10 @@ var rules = []rule{
 // mustVerify tells whether nobody comes in before they proved their address.
 func (p *Provider) mustVerify() bool { return p.cfg.Email.Verification == "mandatory" }
 
-// owesVerification tells whether u must prove an address first. Whoever has none, since an operator
-// gave them none, has nothing to prove.
+// owesVerification tells whether u must prove an address first. What is demanded is the proof of what
+// an account claims: whoever has no address, since an operator gave them none, they lost it to whose
+// it is, or they never proved the one that they signed up with (Provider.signedUp), claims nothing,
+// neither here nor to relying parties, and no page could ask them.
 func (u *User) owesVerification(mandatory bool) bool {
 	return mandatory && u.Email != "" && !u.EmailVerified
 }

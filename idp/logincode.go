@@ -17,13 +17,16 @@ const amrCode = "otp"
 // RequestLogInCode mails a code to sign in with (login.code) to the verified address of whoever has
 // the identifier. in.Ticket names a ticket whoever that is, a decoy for nobody, and takes as long
 // (S0-23). The newest code replaces the older. Its errors are Throttled, Missing where the settings
-// offer no codes, and unknown_account where they tell who has an account.
+// offer no codes, and Denied with mail_off, or with unknown_account where they tell who has an account.
 func (p *Provider) RequestLogInCode(ctx context.Context, in *Interaction, identifier string) error {
 	started := p.clock()
 	if !p.cfg.Login.Code.Enabled {
 		return &Error{Kind: Missing, Code: "login_code_off"}
 	}
 	if err := p.Blocked(ctx); err != nil {
+		return err
+	}
+	if err := p.needMail(); err != nil {
 		return err
 	}
 	name, _ := p.keyOf(identifier)

@@ -96,7 +96,7 @@ func TestS0_72_ACodeWorksForThreeMinutesOnceAndTheNewestAlone(t *testing.T) {
 		in, code = h.askForCode(t, m, 1, "alice")
 		h.clock.turn(3 * time.Minute)
 		_, err := h.LogInByCode(atBrowser(t, 1), in, code, false)
-		wantError(t, err, idp.Denied, "code_over", "code")
+		wantError(t, err, idp.Denied, "code_wrong", "code")
 
 		older, oldCode := h.askForCode(t, m, 1, "alice")
 		newer, newCode := h.askForCode(t, m, 1, "alice")

@@ -30,6 +30,32 @@ type Mailer interface {
 // mail.
 var ErrMailRefused = errors.New("the mail was refused for good")
 
+// CanMail tells whether mails are sent at all (mail.transport). Deeds that somebody can finish only
+// with a mail are Denied with mail_off where they are not, whoever is named.
+func (p *Provider) CanMail() bool { return p.mailer != nil }
+
+func mailOff() *Error { return &Error{Kind: Denied, Code: "mail_off"} }
+
+// needMail is Denied with mail_off where nothing sends mails.
+func (p *Provider) needMail() error {
+	if !p.CanMail() {
+		return mailOff()
+	}
+	return nil
+}
+
+// What the mail account_exists tells of an address that was used, as its Arg "for".
+const (
+	existsForSignUp  = "sign_up" // to make an account, which was not made
+	existsForAddress = "address" // of another account, whose it is not
+)
+
+// accountExists are the kind and Args of a mail to whose address somebody used who cannot be told that
+// it is theirs.
+func (p *Provider) accountExists(what string) (kind string, args map[string]string) {
+	return "account_exists", map[string]string{"link": p.cfg.Issuer + "/login", "for": what}
+}
+
 // actionMail is limited by recipient.
 const actionMail = guard.Action("mail")
 

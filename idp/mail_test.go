@@ -165,3 +165,76 @@ func TestAMailThatIsRefusedForGoodIsNotTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestS0_23_S0_24_WithoutMailWhatNeedsOneIsRefusedWhoeverIsNamed(t *testing.T) {
+	eachWatched(t, func(t *testing.T, h *house, sent func() string) {
+		h.addUser(t, "alice")
+		h.addUnverified(t)
+		ctx, _, pending := h.logInPending(t, 1)
+		alice := h.enter(t, 2, "alice", alicePassword)
+		if h.CanMail() || h.SignUpOpen() {
+			t.Errorf("can mail: %v, sign-up is open: %v, want neither", h.CanMail(), h.SignUpOpen())
+		}
+		if s, err := h.SignUpState(ctx, ""); err != nil || s.Open {
+			t.Errorf("got %+v and %v, want nobody sent to a form that leads nowhere", s, err)
+		}
+		deeds := map[string]func(in *idp.Interaction, name string) error{
+			"reset": func(in *idp.Interaction, name string) error { return h.RequestReset(ctx, in, name) },
+			"code":  func(in *idp.Interaction, name string) error { return h.RequestLogInCode(ctx, in, name) },
+			"sign up": func(in *idp.Interaction, name string) error {
+				f := formOf("newcomer")
+				f.Email = name
+				_, err := h.SignUp(ctx, in, f)
+				return err
+			},
+			"add an address": func(in *idp.Interaction, name string) error {
+				return h.AddEmail(by(t, 2, alice.Token), h.visitOf(t, alice), in, name)
+			},
+			"send a code": func(in *idp.Interaction, name string) error { return h.SendCode(ctx, in, pending) },
+		}
+		for what, do := range deeds {
+			seen := map[string]bool{}
+			for _, name := range []string{"alice@example.com", "dave@example.com", "zoe@example.com"} {
+				in := h.BeginOwn("/")
+				sent()
+				wantError(t, do(in, name), idp.Denied, "mail_off", "")
+				if !in.Ticket.IsZero() {
+					t.Errorf("%s of %s: got a ticket that nobody is mailed", what, name)
+				}
+				seen[sent()] = true
+			}
+			if len(seen) != 1 {
+				t.Errorf("%s: the statements tell who has an account: %v", what, seen)
+			}
+		}
+		if waiting, _ := h.jobs(t); waiting != 0 || h.userCount(t) != 2 {
+			t.Errorf("%d mails wait, there are %d users", waiting, h.userCount(t))
+		}
+		// An operator lets in whom no mail reaches.
+		if _, err := h.ConfirmEmail(t.Context(), pending.User.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := h.LogIn(ctx, h.BeginOwn("/"), idp.LogIn{Identifier: "dave", Password: alicePassword}); err != nil || s.Session.State != idp.Live {
+			t.Errorf("got %+v and %v", s, err)
+		}
+	}, signUpOpen, noLimits, func(cfg *config.Config) { cfg.Login.Code.Enabled = true })
+}
+
+func TestS0_40_WithoutMailPeopleSignUpWhereNothingNeedsOne(t *testing.T) {
+	for _, c := range []struct {
+		verification, enumeration string
+		open                      bool
+	}{
+		{"mandatory", "true", false}, {"optional", "true", true}, {"none", "true", true},
+		{"mandatory", "strict", false}, {"optional", "strict", false}, {"none", "strict", true},
+	} {
+		t.Run(c.verification+", "+c.enumeration, func(t *testing.T) {
+			each(t, func(t *testing.T, h *house) {
+				_, err := h.SignUp(atBrowser(t, 1), h.BeginOwn("/"), formOf("ursula"))
+				if (err == nil) != c.open || h.SignUpOpen() != c.open || !c.open && idp.CodeOf(err) != "mail_off" {
+					t.Errorf("got %v, open: %v, want %v", err, h.SignUpOpen(), c.open)
+				}
+			}, signUpOpen, verification(c.verification), enumeration(c.enumeration))
+		})
+	}
+}

@@ -31,7 +31,11 @@ func (n NewUser) user(rules *names.Rules, now time.Time) (User, error) {
 		}
 	}
 	var bad *Error
-	u.Username, u.UsernameKey, bad = usernameOf(rules, n.Username)
+	usernames := rules
+	if n.AllowReserved {
+		usernames = rules.WithoutReserved()
+	}
+	u.Username, u.UsernameKey, bad = usernameOf(usernames, n.Username)
 	note(bad)
 	if n.Email != "" {
 		var address names.Address

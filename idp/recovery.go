@@ -28,11 +28,14 @@ const (
 
 // RequestReset mails a code and a link for a new password to whoever has the identifier: to that
 // address, or to their primary one. in.Ticket names a ticket whoever that is, a decoy for nobody,
-// and takes as long (S0-23). Its errors are Throttled, and Denied with unknown_account where the
-// settings tell (login.prevent_enumeration).
+// and takes as long (S0-23). Its errors are Throttled, and Denied with mail_off, or with
+// unknown_account where the settings tell (login.prevent_enumeration).
 func (p *Provider) RequestReset(ctx context.Context, in *Interaction, identifier string) error {
 	started := p.clock()
 	if err := p.Blocked(ctx); err != nil {
+		return err
+	}
+	if err := p.needMail(); err != nil {
 		return err
 	}
 	name, _ := p.keyOf(identifier)

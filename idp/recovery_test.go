@@ -257,11 +257,11 @@ func TestS0_23_S0_72_ANewerRequestReplacesTheOlderWhoeverIsNamed(t *testing.T) {
 func TestS0_25_AResetLeavesNoWayInToWhoeverClaimedTheAddress(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		m := h.withPostman(t)
-		claim := func(name string) idp.SignedIn {
-			_, made := h.signUp(t, by(t, 1, idp.SessionToken{}), idp.SignUp{Username: name, Email: "victim@example.com", Password: formPassword})
-			return made
+		_, err := h.AddUser(t.Context(), idp.NewUser{Username: "mallory", Email: "victim@example.com", Password: formPassword})
+		if err != nil {
+			t.Fatal(err)
 		}
-		mallory := claim("mallory")
+		mallory := h.enter(t, 1, "mallory", formPassword)
 		ctx, in := by(t, 3, idp.SessionToken{}), &idp.Interaction{}
 		if err := h.RequestReset(ctx, in, "victim@example.com"); err != nil {
 			t.Fatal(err)
@@ -280,7 +280,7 @@ func TestS0_25_AResetLeavesNoWayInToWhoeverClaimedTheAddress(t *testing.T) {
 			t.Errorf("%d resets were sent, want none of an account that has another's address", n)
 		}
 		// Whoever has the address makes an account of their own instead.
-		owner := claim("victim")
+		_, owner := h.signUp(t, by(t, 1, idp.SessionToken{}), idp.SignUp{Username: "victim", Email: "victim@example.com", Password: formPassword})
 		link := h.latest(t, m, "verify_link", "victim@example.com", "link")
 		if _, err := h.VerifyLink(ctx, linkToken(link)); err != nil {
 			t.Fatal(err)
@@ -314,6 +314,7 @@ func TestS0_23_AnUnknownAddressIsToldWhereTheSettingsSaySo(t *testing.T) {
 
 func TestS0_23_ResetsAreLimitedByNameAndByAddressWhoeverIsNamed(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
+		h.withPostman(t)
 		h.addUser(t, "alice")
 		for _, name := range []string{"alice", "zoe"} {
 			for i := range 6 {

@@ -3,11 +3,11 @@
 package idp_test
 
 import (
-	"os"
 	"testing"
 	"time"
 
 	"postern/config"
+	"postern/conformance/timetest"
 	"postern/idp"
 	"postern/storage"
 	"postern/storage/storagetest"
@@ -18,38 +18,20 @@ import (
 const unseen = 250 * time.Microsecond
 
 func TestS0_23_S1_16_AResetCostsTheSameForEverybody(t *testing.T) {
-	if os.Getenv("POSTERN_TEST_TIMING") == "" {
-		t.Skip("timing: POSTERN_TEST_TIMING is not set; make test runs it alone, when nothing else takes the processors")
-	}
+	timetest.Alone(t)
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		h := open(t, s, func(cfg *config.Config) { cfg.RateLimits.Off = true })
 		h.withPostman(t)
-		names := castOfResets(t, h)
-		var why string
-		for range 3 { // what other processes do evens out, a difference stays
-			costs := make([][]time.Duration, len(names))
-			for n := range 65 {
-				for i, name := range names {
-					start := cpu(t)
-					err := h.RequestReset(by(t, 2, idp.SessionToken{}), &idp.Interaction{}, name)
-					if took := cpu(t) - start; n >= 5 { // the first ones prepare statements
-						costs[i] = append(costs[i], took)
-					}
-					if err != nil {
+		var deeds []timetest.Deed
+		for _, name := range castOfResets(t, h) {
+			deeds = append(deeds, timetest.Deed{Name: name, Ready: func(int) func() {
+				return func() {
+					if err := h.RequestReset(by(t, 2, idp.SessionToken{}), &idp.Interaction{}, name); err != nil {
 						t.Fatal(err)
 					}
 				}
-			}
-			why = ""
-			for i := 1; i < len(names) && why == ""; i++ {
-				if a, b := median(costs[0]), median(costs[i]); (a - b).Abs() > unseen {
-					why = names[0] + " and " + names[i] + " cost " + a.String() + " and " + b.String()
-				}
-			}
-			if why == "" {
-				return
-			}
+			}})
 		}
-		t.Error(why)
+		timetest.Compare(t, cpu(t, timetest.ApartBy(unseen)), deeds...)
 	})
 }

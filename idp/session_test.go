@@ -70,6 +70,65 @@ func TestASessionEndsForWantOfUseAndInAnyCase(t *testing.T) {
 	})
 }
 
+func TestS0_51_EverySessionHasAnAbsoluteEndAndThoseThatAreNotRememberedAnIdleOne(t *testing.T) {
+	const day = 24 * time.Hour
+	for what, c := range map[string]struct {
+		remember bool
+		every    time.Duration // it is used; 0 for never
+		ends     time.Duration // after the sign-in
+	}{
+		"not remembered, not used":      {false, 0, 8 * time.Hour},
+		"not remembered, used all day":  {false, time.Hour, day},
+		"not remembered, used too late": {false, 8 * time.Hour, 8 * time.Hour},
+		"remembered, not used":          {true, 0, 14 * day},
+		"remembered, used every day":    {true, day, 14 * day},
+	} {
+		t.Run(what, func(t *testing.T) {
+			each(t, func(t *testing.T, h *house) {
+				h.addUser(t, "alice")
+				s, err := h.LogIn(from(t, "192.0.2.1", idp.SessionToken{}), &idp.Interaction{}, idp.LogIn{
+					Identifier: "alice", Password: alicePassword, Remember: c.remember,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if end := noon.Add(14 * day); c.remember && !s.Session.EndsAt.Equal(end) { // that of its cookie
+					t.Errorf("its row ends at %s, want %s", s.Session.EndsAt, end)
+				}
+				bound := h.addGrant(t, s, true)
+				passed := time.Duration(0)
+				for c.every > 0 && passed+c.every < c.ends {
+					h.clock.turn(c.every)
+					passed += c.every
+					if !h.alive(t, s.Token) {
+						t.Fatalf("it ended after %s", passed)
+					}
+				}
+				h.clock.turn(c.ends - time.Microsecond - passed)
+				before, err := h.store.Visit(t.Context(), s.Token.ID, "") // as a visit would, without being one
+				if err != nil || !before.Session.Alive(&before.User, h.Now()) {
+					t.Errorf("just before: %+v and %v", before.Session, err)
+				}
+				h.clock.turn(time.Microsecond)
+				for range 2 { // whoever shows the cookie again changes nothing
+					if h.alive(t, s.Token) {
+						t.Error("its cookie works after its end")
+					}
+				}
+				if v, err := h.VisitOf(from(t, "192.0.2.1", s.Token), &idp.Interaction{}); v != nil || err != nil {
+					t.Errorf("in an interaction: got %+v and %v", v, err)
+				}
+				if list, err := h.Sessions(t.Context(), s.User.ID, idp.ID{}, 10); err != nil || len(list) != 0 {
+					t.Errorf("listed %+v, %v", list, err)
+				}
+				if h.grantAlive(t, bound) {
+					t.Error("a grant that is bound to it lives on")
+				}
+			})
+		})
+	}
+}
+
 func TestAVisitIsOneStatementAndTouchesOnceAMinute(t *testing.T) {
 	counter := &storagetest.Counter{}
 	storagetest.EachOptions(t, storage.Options{OnStatement: counter.Note}, func(t *testing.T, s *storage.Store) {
@@ -148,6 +207,37 @@ func TestAnOperatorWhoEndsSessionsTellsTheUser(t *testing.T) {
 		}
 		if mail := h.only(t, m, "admin_changed"); mail.To != "alice@example.com" || mail.Args["changes"] != "sessions" || mail.Args["address"] != "" {
 			t.Errorf("sent %+v", mail)
+		}
+	})
+}
+
+func TestS0_74_WhatIsLookedAtSignsNobodyOut(t *testing.T) {
+	eachWatched(t, func(t *testing.T, h *house, sent func() string) {
+		h.addUser(t, "alice")
+		s := h.logIn(t, "alice", idp.SessionToken{})
+		bound := h.addGrant(t, s, true)
+		ctx := from(t, "192.0.2.1", s.Token)
+		sent()
+		for _, prompt := range []string{"login", "select_account", "create", "none", "logout"} {
+			in := h.BeginOwn("/logout")
+			in.Request.Prompts = idp.List{prompt}
+			v, err := h.VisitOf(ctx, in)
+			if err != nil || v == nil {
+				t.Fatalf("got %+v and %v", v, err)
+			}
+			idp.NextStep(in, v, h.PolicyFor(nil), h.Now())
+		}
+		if seen := sent(); strings.Contains(seen, "UPDATE") || strings.Contains(seen, "INSERT") || strings.Contains(seen, "DELETE") {
+			t.Errorf("looking wrote:\n%s", seen)
+		}
+		if !h.alive(t, s.Token) || !h.grantAlive(t, bound) {
+			t.Fatal("the session ended")
+		}
+		if err := h.SignOut(ctx, h.visitOf(t, s)); err != nil {
+			t.Fatal(err)
+		}
+		if h.alive(t, s.Token) || h.grantAlive(t, bound) || h.count(t, "user.signed_out") != 1 {
+			t.Error("the deed did not end it")
 		}
 	})
 }

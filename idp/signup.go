@@ -34,7 +34,20 @@ type SignUpState struct {
 const actionSignUp = guard.Action("signup")
 
 // SignUpOpen tells whether anybody may sign up now, without an invite.
-func (p *Provider) SignUpOpen() bool { return p.cfg.Signup.Mode == "open" && p.signUps.open(p.Now()) }
+func (p *Provider) SignUpOpen() bool {
+	return p.cfg.Signup.Mode == "open" && p.canSignUp() && p.signUps.open(p.Now())
+}
+
+// canSignUp tells whether a sign-up leads anywhere: where only a mail can prove its address, that
+// must be sent.
+func (p *Provider) canSignUp() bool { return p.CanMail() || !p.mustVerify() && !p.strict() }
+
+// strict tells whether an address is on nobody's list and names nobody before it is proved, so that
+// several may claim it and none of them learns whose it is (login.prevent_enumeration). That needs the
+// mail that proves it: without verification, strict is as true.
+func (p *Provider) strict() bool {
+	return p.cfg.Login.PreventEnumeration == "strict" && p.cfg.Email.Verification != "none"
+}
 
 // SignUpState tells whether somebody may sign up now, with the token of an invite or without one. Its
 // error is Throttled for whoever tries tokens.
@@ -46,6 +59,9 @@ func (p *Provider) SignUpState(ctx context.Context, invite string) (SignUpState,
 	}
 	if s.Open = p.signUps.open(now); !s.Open {
 		s.OpensAt = p.signUps.next(now)
+		return s, nil
+	}
+	if s.Open = p.canSignUp(); !s.Open {
 		return s, nil
 	}
 	if invite == "" {
@@ -84,9 +100,10 @@ type filledIn struct {
 // (email.verification: mandatory) nothing but a ticket is kept, in.Ticket names it, the mail has a
 // code or a link, and the answer is the same for an address that somebody has already, who gets a
 // mail about it (S0-24). Then SignedIn is zero. Its errors are Invalid with all that is wrong
-// (More), Conflict for a username that is taken, Denied with the code signup_closed or invite_over,
-// and Throttled. An address that is taken is a Conflict only where no mail keeps the secret
-// (email.verification is not mandatory) or the settings tell it (login.prevent_enumeration).
+// (More), Conflict for a username that is taken, Denied with the code signup_closed, invite_over or
+// mail_off, and Throttled. An address that is taken is a Conflict only where no mail keeps the secret
+// (email.verification is not mandatory, nor is it optional and login.prevent_enumeration strict) or the
+// settings tell it (login.prevent_enumeration).
 func (p *Provider) SignUp(ctx context.Context, in *Interaction, s SignUp) (SignedIn, error) {
 	started := p.clock()
 	if err := p.Blocked(ctx); err != nil {
@@ -143,9 +160,11 @@ func (p *Provider) fillIn(ctx context.Context, s SignUp) (f filledIn, err error)
 		return f, err
 	}
 	f = filledIn{User: u, Invite: invite.ID, Remember: s.Remember, Trapped: s.Trap != ""}
-	if f.Taken, err = p.isTaken(ctx, u.EmailKey); err != nil {
-		return f, err
+	claims, err := p.store.Claims(ctx, u.EmailKey)
+	if err != nil {
+		return f, stored("find an address", err)
 	}
+	f.Taken = p.isTaken(claims, u.ID)
 	if f.Taken && p.cfg.Login.PreventEnumeration == "false" {
 		return f, &Error{Kind: Conflict, Code: "email_taken", Field: "email"}
 	}
@@ -154,29 +173,19 @@ func (p *Provider) fillIn(ctx context.Context, s SignUp) (f filledIn, err error)
 }
 
 // admit finds the invite that was shown, the zero one for none. Its errors are Denied with
-// signup_closed or invite_over, and Throttled.
+// signup_closed, mail_off or invite_over, and Throttled.
 func (p *Provider) admit(ctx context.Context, token string) (Invite, error) {
 	mode := p.cfg.Signup.Mode
 	if mode == "closed" || !p.signUps.open(p.Now()) || mode == "invite" && token == "" {
 		return Invite{}, &Error{Kind: Denied, Code: "signup_closed"}
 	}
+	if !p.canSignUp() {
+		return Invite{}, mailOff()
+	}
 	if token == "" {
 		return Invite{}, nil
 	}
 	return p.openInvite(ctx, token)
-}
-
-// isTaken tells whether an address is somebody's. With login.prevent_enumeration strict it is only
-// once they proved it: until then anybody may claim it.
-func (p *Provider) isTaken(ctx context.Context, key string) (bool, error) {
-	u, err := p.store.UserByKey(ctx, key)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, stored("find an address", err)
-	}
-	return u.EmailVerified || p.cfg.Login.PreventEnumeration != "strict", nil
 }
 
 // prepare keeps a sign-up until its address is proved.
@@ -205,7 +214,7 @@ func (p *Provider) mailSignUp(ctx context.Context, in *Interaction, f filledIn) 
 	m := p.verificationMail(&t, code, link)
 	m.Locale = f.User.Locale
 	if f.Taken {
-		m.Kind, m.Args = "account_exists", map[string]string{"link": p.cfg.Issuer + "/login"}
+		m.Kind, m.Args = p.accountExists(existsForSignUp)
 	}
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
 		if f.Trapped {
@@ -252,15 +261,16 @@ func (p *Provider) verificationMail(t *Ticket, code, link string) Mail {
 
 // signUpAtOnce makes an account whose address nobody proved.
 func (p *Provider) signUpAtOnce(ctx context.Context, in *Interaction, f filledIn) (SignedIn, error) {
-	if f.Taken && p.cfg.Login.PreventEnumeration != "strict" {
+	if f.Taken && !p.strict() {
 		return SignedIn{}, &Error{Kind: Conflict, Code: "email_taken", Field: "email"}
 	}
 	if f.Trapped {
 		return p.feignSignUp(ctx, in, f)
 	}
+	u := p.signedUp(f)
 	made, err := p.startSession(ctx, in, newLogin{
-		user: f.User, method: "pwd", authenticator: f.Password.ID, remember: f.Remember,
-		deed: func(ctx context.Context) error { return p.addSignedUp(ctx, f) },
+		user: u, method: "pwd", authenticator: f.Password.ID, remember: f.Remember,
+		deed: func(ctx context.Context) error { return p.addSignedUp(ctx, f, u) },
 	})
 	if err != nil {
 		return SignedIn{}, p.signUpFailed(ctx, f, err)
@@ -276,40 +286,44 @@ func (p *Provider) feignSignUp(ctx context.Context, in *Interaction, f filledIn)
 		return SignedIn{}, stored("record a program's sign-up", err)
 	}
 	s := p.newSession(ctx, f.User, p.remembers(f.Remember))
-	feigned := SignedIn{Token: s.renewSecret(), Session: s, User: f.User}
+	feigned := SignedIn{Token: s.renewSecret(), Session: s, User: p.signedUp(f)}
 	p.presentDevice(ctx, &feigned)
 	in.SignedIn(&s)
 	return feigned, nil
 }
 
-// addSignedUp adds the user of a sign-up whose address nobody proved, in the Tx of ctx. Claimed by
-// several, it is the primary address of each; one that is proved as another's is not.
-func (p *Provider) addSignedUp(ctx context.Context, f filledIn) error {
+// signedUp is the user of a sign-up whose address nobody proved. Where several may claim it they have
+// none: it would tell whoever finds it missing, or misses it later, that it is another's.
+func (p *Provider) signedUp(f filledIn) User {
 	u := f.User
-	u.Email, u.EmailKey = "", ""
+	if p.strict() {
+		u.Email, u.EmailKey = "", ""
+	}
+	return u
+}
+
+// addSignedUp adds u, who is signedUp, in the Tx of ctx, and mails what proves their address, or to
+// whose it is that somebody used it.
+func (p *Provider) addSignedUp(ctx context.Context, f filledIn, u User) error {
 	if err := p.addAccount(ctx, f, u); err != nil {
 		return err
-	}
-	if f.Taken {
-		return p.enqueueMail(ctx, Mail{
-			Kind: "account_exists", To: f.User.Email, Locale: u.Locale, Args: map[string]string{"link": p.cfg.Issuer + "/login"},
-		}, "", p.Now())
-	}
-	now := p.Now()
-	e := Email{ID: NewID(now), UserID: u.ID, Address: f.User.Email, Key: f.User.EmailKey, Primary: true, CreatedAt: now}
-	if err := p.store.AddEmail(ctx, e); err != nil {
-		return taken(err)
 	}
 	if p.cfg.Email.Verification == "none" {
 		return nil
 	}
 	// A link, which works wherever the mail is read: there is no page that waits for a code.
-	t, _, link := p.newTicket(ctx, mailing{purpose: ForAddress, user: u, address: e.Address, life: p.cfg.Email.LinkTTL})
+	t, _, link := p.newTicket(ctx, mailing{
+		purpose: ForAddress, user: u, address: f.User.Email, life: p.cfg.Email.LinkTTL,
+		payload: proving{Adds: u.Email == ""}.bytes(),
+	})
 	if err := p.store.AddTicket(ctx, t); err != nil {
 		return err
 	}
 	m := p.verificationMail(&t, "", link)
 	m.Locale = u.Locale
+	if f.Taken {
+		m.Kind, m.Args = p.accountExists(existsForAddress)
+	}
 	return p.enqueueMail(ctx, m, "", p.Now())
 }
 

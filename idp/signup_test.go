@@ -205,6 +205,9 @@ func TestS0_25_OfSeveralWhoClaimAnAddressTheFirstToProveItHasIt(t *testing.T) {
 		}
 		_, err := h.VerifyLink(atBrowser(t, 1), token(linkOfFirst))
 		wantError(t, err, idp.Denied, "link_over", "")
+		if s, err := h.LogIn(atBrowser(t, 6), h.BeginOwn("/"), idp.LogIn{Identifier: "mallory", Password: formPassword}); err != nil {
+			t.Errorf("by the username of who lost: %+v and %v", s, err)
+		}
 		loser, _ := h.FindUser(t.Context(), "mallory")
 		winner, _ := h.FindUser(t.Context(), "ursula")
 		if loser.Email != "" || !winner.EmailVerified || winner.Email != "shared@example.com" {
@@ -226,8 +229,129 @@ func TestS0_25_OfSeveralWhoClaimAnAddressTheFirstToProveItHasIt(t *testing.T) {
 	}, signUpOpen, verification("optional"), enumeration("strict"))
 }
 
+func TestS0_25_AStrangersSignUpTakesNoAddressFromWhoHasIt(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		dave := h.addUnverified(t) // the only one who claims it
+		f := formOf("mallory")
+		f.Email = "dave@example.com"
+		_, made := h.signUp(t, atBrowser(t, 1), f)
+		if s, err := h.tryLogIn(t, "192.0.2.9", "dave@example.com", alicePassword); err != nil || s.User.ID != dave.ID {
+			t.Errorf("by the address: got %+v and %v, want dave", s.User, err)
+		}
+		if err := h.RequestReset(atBrowser(t, 2), h.BeginOwn("/"), "dave@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if mail := h.only(t, m, "reset"); mail.To != "dave@example.com" || mail.Args["name"] != "dave" {
+			t.Errorf("sent %+v, want a reset of dave's account", mail)
+		}
+		// Nothing of the stranger's account tells relying parties that the address is theirs.
+		if v := h.visitOf(t, made); v.User.Email != "" || made.User.Email != "" {
+			t.Errorf("the stranger's account has the address %q", v.User.Email)
+		}
+	}, signUpOpen, verification("optional"), enumeration("strict"))
+}
+
+func TestS0_24_S0_25_WhereVerificationIsOptionalASignUpDoesNotTellWhoHasAnAddress(t *testing.T) {
+	eachWatched(t, func(t *testing.T, h *house, sent func() string) {
+		m := h.withPostman(t)
+		h.addUser(t, "alice")
+		h.addUnverified(t)
+		seen := map[string]dump{}
+		for i, email := range []string{"alice@example.com", "dave@example.com", "new@example.com"} {
+			in, ctx := h.BeginOwn("/"), atBrowser(t, byte(i+1))
+			f := formOf(fmt.Sprintf("user%d", i))
+			f.Email = email
+			sent()
+			h.waits.list = nil
+			made, err := h.SignUp(ctx, in, f)
+			d := dump{code: idp.CodeOf(err), hasTicket: !in.Ticket.IsZero(), statements: sent(), waits: h.waits.list}
+			own, err := h.Emails(ctx, h.visitOf(t, made))
+			if err != nil || len(own) != 0 || made.User.Email != "" {
+				t.Errorf("%s: the account has %+v and %q, %v", email, own, made.User.Email, err)
+			}
+			seen[email] = d
+		}
+		for email, d := range seen {
+			if free := seen["new@example.com"]; !reflect.DeepEqual(d, free) {
+				t.Errorf("%s %+v\nfree %+v", email, d, free)
+			}
+		}
+		h.doJobs(t)
+		if got := m.kinds(); got != "account_exists verify_link verify_link" {
+			t.Errorf("sent %q", got)
+		}
+		if mail := h.only(t, m, "account_exists"); mail.To != "alice@example.com" || mail.Args["for"] != "address" {
+			t.Errorf("sent %+v, want it to alice", mail)
+		}
+		// Once it is proved it is theirs, and the primary one.
+		token := linkToken(h.latest(t, m, "verify_link", "new@example.com", "link"))
+		if _, err := h.VerifyLink(atBrowser(t, 9), token); err != nil {
+			t.Fatal(err)
+		}
+		if u, err := h.FindUser(t.Context(), "user2"); err != nil || u.Email != "new@example.com" || !u.EmailVerified {
+			t.Errorf("got %+v and %v", u, err)
+		}
+	}, signUpOpen, verification("optional"), enumeration("strict"))
+}
+
+func TestS0_25_AnAddressThatSeveralClaimIsNotFreeOnceTheSettingsAllowOne(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addUnverified(t)
+		h.addUser(t, "bob")
+		bob, err := h.FindUser(t.Context(), "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := h.Now()
+		err = h.store.AddEmail(t.Context(), idp.Email{
+			ID: idp.NewID(now), UserID: bob.ID, Address: "dave@example.com", Key: "dave@example.com", CreatedAt: now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := formOf("third")
+		f.Email = "dave@example.com"
+		for kind, want := range map[string]string{"optional": "email_taken", "none": "email_taken", "mandatory": ""} {
+			h.cfg.Email.Verification = kind
+			if _, err := h.SignUp(atBrowser(t, 1), h.BeginOwn("/"), f); idp.CodeOf(err) != want {
+				t.Errorf("%s: got %v, want %q", kind, err, want)
+			}
+		}
+		if mail := h.only(t, m, "account_exists"); mail.To != "dave@example.com" || mail.Args["for"] != "sign_up" {
+			t.Errorf("sent %+v", mail)
+		}
+		if _, err := h.tryLogIn(t, "192.0.2.9", "dave@example.com", alicePassword); idp.CodeOf(err) != "invalid_credentials" {
+			t.Errorf("by an address that two claim: got %v, want nobody found", err)
+		}
+	}, signUpOpen)
+}
+
+func TestS0_24_S0_41_WithoutVerificationStrictTellsWhatTrueTells(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addUser(t, "alice")
+		h.addUnverified(t)
+		for _, email := range []string{"alice@example.com", "dave@example.com"} {
+			f := formOf("mallory")
+			f.Email = email
+			_, err := h.SignUp(atBrowser(t, 1), h.BeginOwn("/"), f)
+			wantError(t, err, idp.Conflict, "email_taken", "email")
+		}
+		if _, made := h.signUp(t, atBrowser(t, 2), formOf("ursula")); made.User.Email != "ursula@example.com" {
+			t.Errorf("got %+v, want the address at once", made.User)
+		}
+		h.doJobs(t)
+		if m.kinds() != "" {
+			t.Errorf("sent %s", m.kinds())
+		}
+	}, signUpOpen, verification("none"), enumeration("strict"))
+}
+
 func TestS0_28_WhereTheSettingsTellWhoHasAnAccountAllSaySo(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
+		h.withPostman(t)
 		h.addUser(t, "alice")
 		_, err := h.tryLogIn(t, "192.0.2.1", "zoe", alicePassword)
 		wantError(t, err, idp.Denied, "unknown_account", "")
@@ -279,6 +403,7 @@ func TestS0_41_WithoutVerificationNothingIsMailed(t *testing.T) {
 
 func TestAllThatIsWrongWithASignUpIsToldAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
+		h.withPostman(t)
 		_, err := h.SignUp(atBrowser(t, 1), h.BeginOwn("/"), idp.SignUp{Username: "x", Email: "nobody", Password: "short"})
 		e, ok := errors.AsType[*idp.Error](err)
 		if !ok || e.Kind != idp.Invalid {
@@ -387,6 +512,7 @@ func TestS0_92_SignUpIsOpenFromTheFirstMinuteAndBeforeTheLast(t *testing.T) {
 
 func TestS0_92_AClosedHourIsSaidWithTheNext(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
+		h.withPostman(t)
 		s, err := h.SignUpState(atBrowser(t, 1), "")
 		if want := time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC); err != nil || s.Open || !s.OpensAt.Equal(want) {
 			t.Errorf("got %+v and %v, want it at %v", s, err, want)

@@ -63,13 +63,14 @@ type TicketStore interface {
 	// Ticket returns a ticket by its ID, whatever its state, or ErrNotFound.
 	Ticket(ctx context.Context, id ID) (Ticket, error)
 	// TryTicket counts a guess before it is compared and returns the ticket as it is then, in one
-	// statement. It returns ErrNotFound where it expired, was redeemed or has no try left, or where
-	// its user's epoch is another.
-	TryTicket(ctx context.Context, id ID, now time.Time) (Ticket, error)
+	// statement, also where it expired. It returns ErrNotFound where it was redeemed or has no try
+	// left, or where its user's epoch is another.
+	TryTicket(ctx context.Context, id ID) (Ticket, error)
 	// RedeemTicket marks it, once: false where somebody was first, it expired or was ended, but true
 	// where `by` was the first. It asks nothing of the user's epoch.
 	RedeemTicket(ctx context.Context, id ID, by []byte, now time.Time) (bool, error)
-	// EndTickets ends a user's open tickets of the purposes, all of them where there are none.
+	// EndTickets ends a user's open tickets of the purposes, all of them where there are none: they have
+	// expired, and no try left.
 	EndTickets(ctx context.Context, userID ID, now time.Time, purposes ...Purpose) error
 }
 
@@ -103,6 +104,9 @@ func (p *Provider) newTicket(ctx context.Context, m mailing) (t Ticket, code, li
 	t = Ticket{
 		ID: NewID(now), Purpose: m.purpose, UserID: m.user.ID, Epoch: m.user.Epoch, Address: m.address,
 		MaxTries: m.tries, CreatedAt: now, ExpiresAt: now.Add(m.life), DeadAt: now.Add(m.life),
+	}
+	if m.tries > 0 && m.life < p.cfg.Login.FlowTimeout {
+		t.DeadAt = now.Add(p.cfg.Login.FlowTimeout) // as long as somebody may show its code
 	}
 	if t.Owner = t.UserID; t.Owner.IsZero() {
 		t.Owner = p.ownerOf(t.Address)
@@ -177,9 +181,10 @@ func codeWrong() *Error { return &Error{Kind: Denied, Code: "code_wrong", Field:
 func codeOver() *Error  { return &Error{Kind: Denied, Code: "code_over", Field: "code"} }
 func linkOver() *Error  { return &Error{Kind: Denied, Code: "link_over"} }
 
-// checkCode counts a guess at the code of a ticket and tells whether it is right. The ticket it
-// returns is for redeem. It answers at the next multiple of answerEvery, right or wrong, and alike
-// for decoys. Its errors are Denied with code_wrong or code_over, and Throttled.
+// checkCode counts a guess at the code of a ticket and tells whether it is right, which one that is
+// past its time never is. The ticket it returns is for redeem. It answers at the next multiple of
+// answerEvery, right or wrong, and alike for decoys. Its errors are Denied with code_wrong or
+// code_over, and Throttled.
 func (p *Provider) checkCode(ctx context.Context, id ID, code string, purpose Purpose) (Ticket, error) {
 	started := p.clock()
 	if err := p.Blocked(ctx); err != nil {
@@ -194,7 +199,7 @@ func (p *Provider) checkCode(ctx context.Context, id ID, code string, purpose Pu
 	if err != nil {
 		return Ticket{}, err
 	}
-	t, err = p.store.TryTicket(ctx, id, p.Now())
+	t, err = p.store.TryTicket(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		err = codeOver()
@@ -233,15 +238,16 @@ func (p *Provider) ticketToTry(ctx context.Context, id ID, purpose Purpose) (Tic
 	return t, stored("find a ticket", err)
 }
 
-// isCode tells whether the visitor of ctx asked for the code of t and shows it. The code of a decoy
-// was never told.
+// isCode tells whether the visitor of ctx asked for the code of t and shows it in time. The code of a
+// decoy was never told.
 func (p *Provider) isCode(ctx context.Context, t *Ticket, code string) bool {
+	inTime := p.Now().Before(t.ExpiresAt)
 	if len(t.CodeHash) < 2 {
 		return false
 	}
 	shown := p.hashCode(binary.BigEndian.Uint16(t.CodeHash), t.ID, code)
 	right := subtle.ConstantTimeCompare(shown, t.CodeHash)
-	return isBrowserOf(ctx, t) && right == 1
+	return isBrowserOf(ctx, t) && inTime && right == 1
 }
 
 // isBrowserOf tells whether the visitor of ctx is the browser that asked for t.

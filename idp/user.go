@@ -106,6 +106,7 @@ type UserStore interface {
 // A NewUser is what AddUser needs. An empty Password makes a user without one.
 type NewUser struct {
 	Username      string
+	AllowReserved bool // an operator's word that this one may have a reserved username
 	Email         string
 	EmailVerified bool
 	Password      string

@@ -16,9 +16,12 @@ const actionConfirmEmail = guard.Action("confirm_email")
 // SendCode mails a new code, or link, for what in waits for: the sign-up or the address of whoever
 // owes StepVerify. v is their pending or live session, nil for a sign-up. The former code is over.
 // Its errors are Throttled with the code sent_recently, Denied with code_over where in waits for
-// nothing, and Conflict with email_verified where nothing is left to prove.
+// nothing, or with mail_off, and Conflict with email_verified where nothing is left to prove.
 func (p *Provider) SendCode(ctx context.Context, in *Interaction, v *Visit) error {
 	if err := p.Blocked(ctx); err != nil {
+		return err
+	}
+	if err := p.needMail(); err != nil {
 		return err
 	}
 	if v != nil {
@@ -63,7 +66,7 @@ func (p *Provider) sendToUser(ctx context.Context, in *Interaction, v *Visit) er
 	m := mailing{purpose: ForAddress, user: u, address: u.Email}
 	if !p.cfg.Email.VerificationByCode {
 		if tx, err := p.Seal(ctx, in); err == nil { // else the link leads to the account
-			m.payload = []byte("/oauth2/authorize?tx=" + tx)
+			m.payload = proving{Return: "/oauth2/authorize?tx=" + tx}.bytes()
 		}
 	}
 	t, code, link := p.newTicket(ctx, p.verification(m))
@@ -96,9 +99,9 @@ func (p *Provider) filledInOf(t *Ticket) (f filledIn, err error) {
 
 // VerifyCode takes the code that was mailed for in. It makes the account of a sign-up where v is
 // nil, or verifies the address of v's user, and makes the session live where nothing else is owed.
-// Its errors are Denied with the code code_wrong, or code_over where the ticket takes no more
-// guesses: it has expired, was used, or had its last guess; Conflict for a username that was taken
-// meanwhile; and Throttled.
+// Its errors are Denied with the code code_wrong, which is what a code past its time is, or
+// code_over where the ticket takes no more guesses: it was used, replaced, or had its last guess;
+// Conflict for a username that was taken meanwhile; and Throttled.
 func (p *Provider) VerifyCode(ctx context.Context, in *Interaction, v *Visit, code string) (SignedIn, error) {
 	var made SignedIn
 	if v == nil {
@@ -193,42 +196,64 @@ func (p *Provider) redeemAddress(ctx context.Context, t Ticket) error {
 	if err != nil {
 		return err
 	}
-	err = p.verifyAddress(ctx, &u, t.Address)
+	err = p.verifyAddress(ctx, u, &t)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
 		return codeOver()
 	}
 	return err
 }
 
-// verifyAddress marks an address of u as verified, in the Tx of ctx, and reads u anew. Others who
-// claimed it without proof lose it. It is ErrNotFound where u has it no more, and ErrConflict where
-// it is verified as another's.
-func (p *Provider) verifyAddress(ctx context.Context, u *User, address string) error {
-	list, err := p.store.Emails(ctx, u.ID)
+// verifyAddress makes the address of t u's, in the Tx of ctx: others who claimed it without proof lose
+// it. It is ErrNotFound where u has it no more, and Conflict where it is verified as another's.
+func (p *Provider) verifyAddress(ctx context.Context, u User, t *Ticket) error {
+	of, err := p.provingOf(t)
 	if err != nil {
 		return err
 	}
-	for _, e := range list {
-		if e.Address != address {
-			continue
-		}
-		if e.VerifiedAt == nil {
-			now := p.Now()
-			e.VerifiedAt = &now
-			if err := p.store.ChangeEmail(ctx, e); err != nil {
-				return err
-			}
-			if err := p.record(ctx, eventEmailVerified(*u, e)); err != nil {
-				return err
-			}
-			if err := p.dropClaims(ctx, e.Key, u.ID); err != nil {
-				return err
-			}
-		}
-		*u, err = p.store.User(ctx, u.ID)
+	own, err := p.store.Emails(ctx, u.ID)
+	if err != nil {
 		return err
 	}
-	return ErrNotFound
+	at := slices.IndexFunc(own, func(e Email) bool { return e.Address == t.Address })
+	if at < 0 && !of.Adds {
+		return ErrNotFound
+	}
+	if at >= 0 && own[at].VerifiedAt != nil {
+		return nil
+	}
+	if err := p.ownAddress(ctx, u, t.Address); err != nil {
+		return err
+	}
+	return p.record(ctx, eventEmailVerified(u, t.Address))
+}
+
+// A proving is what is sealed in a ticket that proves an address of a user.
+type proving struct {
+	Return string `json:"return,omitempty"` // the path that its link leads to, "" for none
+	// Adds says that the address is on no list of theirs until it is proved.
+	Adds bool `json:"adds,omitempty"`
+}
+
+func (of proving) bytes() []byte {
+	b, err := json.Marshal(of)
+	if err != nil {
+		panic(err) // a text and a flag
+	}
+	return b
+}
+
+func (p *Provider) provingOf(t *Ticket) (of proving, err error) {
+	if t.Payload == nil {
+		return of, nil
+	}
+	plain, err := p.payload(t)
+	if err != nil {
+		return of, err
+	}
+	if err := json.Unmarshal(plain, &of); err != nil {
+		return of, fmt.Errorf("read a ticket: %w", err)
+	}
+	return of, nil
 }
 
 // dropClaims takes an address that `but` proved from all others who claimed it, in the Tx of ctx.
@@ -248,8 +273,8 @@ func (p *Provider) dropClaims(ctx context.Context, key string, but ID) error {
 	return nil
 }
 
-func eventEmailVerified(u User, e Email) Event {
-	return Event{Kind: "user.email_verified", Actor: u.ID.String(), UserID: u.ID, Details: Details{"primary": e.Primary}}
+func eventEmailVerified(u User, address string) Event {
+	return Event{Kind: "user.email_verified", Actor: u.ID.String(), UserID: u.ID, Details: Details{"email": address}}
 }
 
 // A Link is what a mailed link is for, as its page may tell before anybody pressed its button.
@@ -258,13 +283,19 @@ type Link struct {
 	Address     string // that it proves, or concerns
 	SameBrowser bool   // whether this browser asked for it
 	Return      string // the path that leads on, "" for none
+	// Confirmed says that there is nothing left to do: it was used, and its address is verified still.
+	Confirmed bool
 }
 
 // OpenLink tells what a link is for and changes nothing (S0-47). Its error is Denied with the code
-// link_over where it is unknown, has expired, was used or is for another purpose. A link that proves
+// link_over where it is unknown, has expired, was used or is for another purpose; one that was used to
+// prove an address is Confirmed while the address is verified as the same user's. A link that proves
 // an address may be of a sign-up or of a user: ForAddress opens both.
 func (p *Provider) OpenLink(ctx context.Context, purpose Purpose, token string) (Link, error) {
 	t, err := p.openLinkFor(ctx, purpose, token)
+	if purpose == ForAddress && CodeOf(err) == "link_over" {
+		return p.confirmed(ctx, token)
+	}
 	if err != nil {
 		return Link{}, err
 	}
@@ -280,11 +311,11 @@ func (p *Provider) OpenLink(ctx context.Context, purpose Purpose, token string) 
 		}
 		l.Return = f.Return
 	case ForAddress:
-		plain, err := p.payload(&t)
+		of, err := p.provingOf(&t)
 		if err != nil {
 			return Link{}, err
 		}
-		l.Return = string(plain)
+		l.Return = of.Return
 	}
 	return l, nil
 }
@@ -297,35 +328,32 @@ func (p *Provider) openLinkFor(ctx context.Context, purpose Purpose, token strin
 	return t, err
 }
 
-// confirmed is nil for a link that was used to prove an address, as long as that is verified as the
-// same user's. Its error is Denied with link_over.
-func (p *Provider) confirmed(ctx context.Context, token string) error {
+// confirmed is what a link is that proves an address which is verified already as its user's: it was
+// used, or something else proved it and ended it. Its error is Denied with link_over.
+func (p *Provider) confirmed(ctx context.Context, token string) (Link, error) {
 	t, err := p.findLink(ctx, ForAddress, token)
 	if CodeOf(err) == "link_over" {
 		t, err = p.findLink(ctx, ForSignUp, token)
 	}
-	if err == nil && t.RedeemedAt == nil {
-		err = linkOver()
-	}
 	if err != nil {
-		return err
+		return Link{}, err
 	}
 	userID := t.UserID
 	if t.Purpose == ForSignUp {
 		f, err := p.filledInOf(&t)
 		if err != nil {
-			return err
+			return Link{}, err
 		}
 		userID = f.User.ID
 	}
 	own, err := p.store.Emails(ctx, userID)
 	if err != nil {
-		return stored("find a confirmed address", err)
+		return Link{}, stored("find a confirmed address", err)
 	}
 	if !slices.ContainsFunc(own, func(e Email) bool { return e.Address == t.Address && e.VerifiedAt != nil }) {
-		return linkOver()
+		return Link{}, linkOver()
 	}
-	return nil
+	return Link{Purpose: t.Purpose, Address: t.Address, SameBrowser: isBrowserOf(ctx, &t), Confirmed: true}, nil
 }
 
 // VerifyLink redeems a link that proves an address, of a sign-up or of a user. The one whose browser
@@ -339,7 +367,7 @@ func (p *Provider) VerifyLink(ctx context.Context, token string) (SignedIn, erro
 	}
 	made, err := p.verifyLink(ctx, token)
 	if CodeOf(err) == "link_over" {
-		err = p.confirmed(ctx, token)
+		_, err = p.confirmed(ctx, token)
 	}
 	return made, err
 }

@@ -128,6 +128,43 @@ func TestI19_APendingSessionIsNoLongerThanItsStep(t *testing.T) {
 	})
 }
 
+func TestS0_39_WhoHasNoAddressHasNothingToProve(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		h.addUnverified(t)
+		if _, err := h.AddUser(t.Context(), idp.NewUser{Username: "robot", Password: alicePassword}); err != nil {
+			t.Fatal(err)
+		}
+		enter := func(name string) idp.SignedIn {
+			t.Helper()
+			s, err := h.LogIn(atBrowser(t, 1), h.BeginOwn("/"), idp.LogIn{Identifier: name, Password: alicePassword})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		if s := enter("dave"); s.Session.State != idp.Pending {
+			t.Errorf("dave, who has an address: got %+v", s.Session)
+		}
+		s := enter("robot")
+		if need := idp.NextStep(h.BeginOwn("/"), h.visitOf(t, s), h.PolicyFor(nil), h.Now()); need.Step != idp.NoStep {
+			t.Errorf("who has none owes %+v", need)
+		}
+		// Somebody else proved the address that dave claimed, who tells relying parties of none any more.
+		alice := h.addUser(t, "alice")
+		now := h.Now()
+		claim := idp.Email{ID: idp.NewID(now), UserID: alice.ID, Address: "dave@example.com", Key: "dave@example.com", CreatedAt: now}
+		if err := h.store.AddEmail(t.Context(), claim); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.ConfirmEmail(t.Context(), alice.ID, "dave@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if s := enter("dave"); s.Session.State != idp.Live || s.User.Email != "" {
+			t.Errorf("dave, who lost it: got %+v", s)
+		}
+	})
+}
+
 func TestI19_APendingSignInEndsTheSessionOfAnotherInThisBrowser(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")
@@ -138,6 +175,64 @@ func TestI19_APendingSignInEndsTheSessionOfAnotherInThisBrowser(t *testing.T) {
 		if err != nil || s.Session.State != idp.Pending || h.alive(t, alices.Token) {
 			t.Errorf("got %+v and %v; alice's session must end", s, err)
 		}
+	})
+}
+
+func TestI5_I19_APendingSignInCountsInItsOwnInteractionWhoeverElseIsSignedIn(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		alice := h.addUser(t, "alice")
+		dave := h.addUnverified(t)
+		alices := h.logIn(t, "alice", idp.SessionToken{})
+		browser := func(live, pending idp.SessionToken) context.Context {
+			return atBrowser(t, 1, func(v *idp.Visitor) { v.Session, v.Pending = live, pending })
+		}
+		wantUser := func(what string, ctx context.Context, in *idp.Interaction, want idp.ID, step idp.Step) *idp.Visit {
+			t.Helper()
+			v, err := h.VisitOf(ctx, in)
+			if err != nil || v == nil || v.User.ID != want {
+				t.Fatalf("%s: got %+v and %v", what, v, err)
+			}
+			if need := idp.NextStep(in, v, h.PolicyFor(nil), h.Now()); need.Step != step {
+				t.Errorf("%s: the next step is %+v, want %q", what, need, step)
+			}
+			return v
+		}
+		// dave uses another account in alice's browser, and alice signs in again in another tab.
+		in := h.BeginOwn("/account")
+		daves, err := h.LogIn(browser(alices.Token, idp.SessionToken{}), in, idp.LogIn{Identifier: "dave", Password: alicePassword})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantUser("before alice is back", browser(alices.Token, daves.Token), in, dave.ID, idp.StepVerify)
+		other := h.BeginOwn("/account")
+		again, err := h.LogIn(browser(alices.Token, daves.Token), other, idp.LogIn{Identifier: "alice", Password: alicePassword})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := browser(again.Token, daves.Token)
+		wantUser("in alice's tab", ctx, other, alice.ID, idp.NoStep)
+		wantUser("in a new one", ctx, h.BeginOwn("/"), alice.ID, idp.NoStep)
+		v := wantUser("in dave's tab", ctx, in, dave.ID, idp.StepVerify)
+		if v.Session.State != idp.Pending || h.alive(t, daves.Token) {
+			t.Errorf("dave is signed in by %+v", v.Session)
+		}
+		// Who has not the cookie of the pending one sees nothing of it, whatever the interaction names.
+		wantUser("without its cookie", browser(again.Token, idp.SessionToken{}), in, alice.ID, idp.StepSelect)
+		stolen := browser(again.Token, idp.SessionToken{ID: daves.Token.ID})
+		wantUser("without its secret", stolen, in, alice.ID, idp.StepSelect)
+		if v, err := h.VisitOf(browser(idp.SessionToken{}, idp.SessionToken{}), in); v != nil || err != nil {
+			t.Errorf("nobody: got %+v and %v", v, err)
+		}
+
+		if err := h.SendCode(ctx, in, v); err != nil {
+			t.Fatal(err)
+		}
+		made, err := h.VerifyCode(ctx, in, v, h.latest(t, m, "verify_code", "dave@example.com", "code"))
+		if err != nil || made.Session.State != idp.Live || h.alive(t, again.Token) || len(made.Session.Methods) != 1 {
+			t.Fatalf("got %+v and %v, want dave live by his own proof and alice's session ended", made, err)
+		}
+		wantUser("after the step", browser(made.Token, daves.Token), in, dave.ID, idp.NoStep)
 	})
 }
 
@@ -255,24 +350,29 @@ func TestTwentyRedemptionsOfOneCodeMakeOneAccount(t *testing.T) {
 	}, signUpOpen, noLimits, func(cfg *config.Config) { cfg.Email.MaxAttempts = 20 })
 }
 
-func TestS0_44_ACodeDiesAfterItsTime(t *testing.T) {
+func TestS0_44_ACodeOutOfDateIsAWrongOne(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		m := h.withPostman(t)
 		ctx := atBrowser(t, 1)
 		in, _ := h.signUp(t, ctx, formOf("dave"))
 		code := h.latest(t, m, "verify_code", "dave@example.com", "code")
-		h.clock.turn(15 * time.Minute)
-		for _, shown := range []string{wrongCode(code), code} { // right and wrong are answered alike
-			_, err := h.VerifyCode(ctx, in, nil, shown)
-			wantError(t, err, idp.Denied, "code_over", "code")
+		h.clock.turn(10 * time.Minute)
+		if _, err := h.store.Sweep(t.Context(), h.Now()); err != nil { // the ticket lasts as long as its page
+			t.Fatal(err)
 		}
+		for i, want := range []string{"code_wrong", "code_wrong", "code_over", "code_over"} {
+			shown := []string{wrongCode(code), code}[i%2] // right and wrong are answered alike
+			_, err := h.VerifyCode(ctx, in, nil, shown)
+			wantError(t, err, idp.Denied, want, "code")
+		}
+		h.clock.turn(time.Minute)
 		if err := h.SendCode(ctx, in, nil); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := h.VerifyCode(ctx, in, nil, h.latest(t, m, "verify_code", "dave@example.com", "code")); err != nil {
 			t.Errorf("with a new code: %v", err)
 		}
-	}, signUpOpen)
+	}, signUpOpen, func(cfg *config.Config) { cfg.Email.Timeout = 5 * time.Minute })
 }
 
 func TestANewCodeIsSentOnceInAWhileAndEndsTheFormer(t *testing.T) {
@@ -369,6 +469,15 @@ func TestS0_46_AUsedLinkDoesNothingWhileItsAddressIsVerified(t *testing.T) {
 		}
 		before := h.kinds(t)
 		for _, again := range []context.Context{ctx, atBrowser(t, 2)} {
+			same := idp.VisitorFrom(again).Browser == idp.VisitorFrom(ctx).Browser
+			want := idp.Link{Purpose: idp.ForAddress, Address: "dave@example.com", SameBrowser: same, Confirmed: true}
+			if l, err := h.OpenLink(again, idp.ForAddress, token); err != nil || l != want {
+				t.Errorf("opened again: got %+v and %v, want %+v", l, err, want)
+			}
+			for _, purpose := range []idp.Purpose{idp.ForReset, idp.ForSignUp, idp.ForRevert} {
+				_, err := h.OpenLink(again, purpose, token)
+				wantError(t, err, idp.Denied, "link_over", "")
+			}
 			if made, err := h.VerifyLink(again, token); err != nil || !reflect.DeepEqual(made, idp.SignedIn{}) {
 				t.Errorf("used again: got %+v and %v, want nothing", made, err)
 			}
@@ -385,7 +494,33 @@ func TestS0_46_AUsedLinkDoesNothingWhileItsAddressIsVerified(t *testing.T) {
 		}
 		_, err = h.VerifyLink(ctx, token)
 		wantError(t, err, idp.Denied, "link_over", "")
+		_, err = h.OpenLink(ctx, idp.ForAddress, token)
+		wantError(t, err, idp.Denied, "link_over", "")
 	}, byLink)
+}
+
+func TestS0_46_TheLinkOfASignUpIsConfirmedOnceAndNoOtherSecretLearnsIt(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.signUp(t, atBrowser(t, 1), formOf("dave"))
+		token := linkToken(h.latest(t, m, "verify_link", "dave@example.com", "link"))
+		if l, err := h.OpenLink(atBrowser(t, 2), idp.ForAddress, token); err != nil || l.Confirmed {
+			t.Errorf("before: got %+v and %v", l, err)
+		}
+		if _, err := h.VerifyLink(atBrowser(t, 1), token); err != nil {
+			t.Fatal(err)
+		}
+		want := idp.Link{Purpose: idp.ForSignUp, Address: "dave@example.com", Confirmed: true}
+		if l, err := h.OpenLink(atBrowser(t, 2), idp.ForAddress, token); err != nil || l != want {
+			t.Errorf("after: got %+v and %v, want %+v", l, err, want)
+		}
+		// Its ID without its secret is nothing.
+		_, err := h.OpenLink(atBrowser(t, 1), idp.ForAddress, token[:22]+strings.Repeat("A", 42))
+		wantError(t, err, idp.Denied, "link_over", "")
+		h.clock.turn(72 * time.Hour)
+		_, err = h.OpenLink(atBrowser(t, 2), idp.ForAddress, token)
+		wantError(t, err, idp.Denied, "link_over", "")
+	}, signUpOpen, byLink)
 }
 
 func TestI2_ATicketDiesWithItsUsersEpoch(t *testing.T) {

@@ -2,6 +2,7 @@ package idp
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"postern/idp/guard"
@@ -44,6 +45,30 @@ func VisitorFrom(ctx context.Context) *Visitor {
 		return v
 	}
 	return nobody
+}
+
+// VisitOf finds the session of the visitor of ctx that counts in in, with its user and the user's
+// consent for in's client; nil for none. It is the live one, else the pending one. But where in names
+// the pending one, in is about whoever owes its step, whoever signed in elsewhere in the meantime: the
+// deed that meets the last step ends the live one (I-5, I-19).
+func (p *Provider) VisitOf(ctx context.Context, in *Interaction) (*Visit, error) {
+	pending, err := orNone(p.PendingVisit(ctx, in.Request.ClientID))
+	if err != nil || pending != nil && pending.Session.Authentication == in.Authenticated {
+		return pending, err
+	}
+	live, err := orNone(p.Visit(ctx, VisitorFrom(ctx).Session, in.Request.ClientID))
+	if err != nil || live != nil {
+		return live, err
+	}
+	return pending, nil
+}
+
+// orNone is nil where a visit was not found.
+func orNone(v *Visit, err error) (*Visit, error) {
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return v, err
 }
 
 // MaskParameters is the text of a form for Visitor.Parameters: name=value&…, at most 1024 bytes.

@@ -123,13 +123,21 @@ func accountSamples() []sample {
 			return &dataPage{frame: f, Tx: "TX"}
 		})},
 		{"delete", 200, own(func(f *frame) page {
-			return &deletePage{frame: f, Tx: "TX", Person: alice, Username: "alice", Days: 30}
+			return &deletePage{frame: f, Tx: "TX", Person: alice, Username: "alice", Days: 30, Mailed: true}
+		})},
+		{"delete without mail", 200, own(func(f *frame) page {
+			return &deletePage{frame: f, Tx: "TX", Person: alice, Username: "alice", Days: 1}
 		})},
 		{"delete unconfirmed", 400, own(func(f *frame) page {
 			f.fail("delete_unconfirmed", "confirm", "username", "alice")
 			return &deletePage{frame: f, Tx: "TX", Person: alice, Username: "alice"}
 		})},
-		{"deleted", 200, func(f *frame) page { f.isolated = true; return &deletedPage{f, 30} }},
+		{"deleted", 200, func(f *frame) page {
+			f.isolated = true
+			f.Notice = &message{Code: "deletion_mailed", Text: f.T("notice.deletion_mailed")}
+			return &deletedPage{f, 30}
+		}},
+		{"deleted without mail", 200, func(f *frame) page { f.isolated = true; return &deletedPage{f, 1} }},
 		{"deleted now", 200, func(f *frame) page { f.isolated = true; return &deletedPage{f, 0} }},
 		{"reauthenticate", 200, func(f *frame) page {
 			f.isolated = true
@@ -573,6 +581,50 @@ func TestAppIsTakenBack(t *testing.T) {
 	onto(t, b.post(b.formOf(appsPath), fields("app", "rp")), appsPath)
 	if w := b.get(appsPath); len(rows(t, w, "data-app")) != 0 {
 		t.Errorf("the app stays: %s", read(t, w))
+	}
+}
+
+func TestRefusedConsentIsToldAsNoSignInToTheApp(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	tx := b.afterwards(b.post(b.formOf("/login?tx="+b.asked()), fields("username", "alice", "password", alicesPassword)))
+	if in := b.opened(b.post(b.formOf("/consent?tx="+tx), fields("decision", "deny"))); !in.Denied {
+		t.Fatal("it was not refused")
+	}
+	if text := read(t, b.get(activityPath)); !strings.Contains(text, "You signed in, on your way to Grafana.") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestDeletedPageTellsOfAMailToWhomOneGoesAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		who, password string
+		mailer        idp.Mailer
+		mailed        bool
+	}{
+		"a confirmed address":  {"alice", alicesPassword, silent{}, true},
+		"no confirmed address": {"dave", davesPassword, silent{}, false},
+		"no way to send mail":  {"alice", alicesPassword, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, known)
+			h.open(c.mailer)
+			b := h.at(c.who, c.password)
+			h.mails()
+			page := b.get(deletePath)
+			if told := strings.Contains(read(t, page), "a link that we send you"); told != c.mailed {
+				t.Errorf("a link is promised: %v, want %v", told, c.mailed)
+			}
+			done := b.get(onto(t, b.post(action(t, page), fields("confirm", c.who)), deletedPath))
+			expect(t, done, http.StatusOK, map[bool]string{true: "deletion_mailed"}[c.mailed])
+			if text := read(t, done); !strings.Contains(text, "whoever runs Postern can bring it back") {
+				t.Errorf("a dead end: %s", text)
+			}
+			if list := h.mails(); len(list) > 0 != c.mailed {
+				t.Errorf("mails %+v", list)
+			}
+			expect(t, b.get(deletedPath), http.StatusOK, "")
+		})
 	}
 }
 

@@ -2,34 +2,52 @@ package loginui
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/chromedp/cdproto/emulation"
 	pages "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"golang.org/x/text/language"
 )
 
-// inspect lists what is wrong with the page as it is laid out: content wider than the window
-// (WCAG 2.2 1.4.10), text with too little contrast (1.4.3), targets that are too small (2.5.8; ours
-// are 44 px), and inputs whose text makes iOS zoom.
+// inspect lists what is wrong with the page as it is laid out: content wider than the window, or
+// outside of it (WCAG 2.2 1.4.10), text with too little contrast (1.4.3), targets that are too small
+// (2.5.8; ours are 44 px), and inputs whose text makes iOS zoom.
 const inspect = `(() => {
   const wrong = [];
   for (const d of document.querySelectorAll("details.details")) d.open = true;
   const wide = document.documentElement.scrollWidth;
   if (wide > innerWidth) wrong.push("the page is " + wide + " px wide");
+  const outside = (e) => {
+    const box = e.getBoundingClientRect();
+    if (box.left < -1 || box.right > innerWidth + 1)
+      wrong.push("from " + box.left + " to " + box.right + " px: " + e.outerHTML.slice(0, 80));
+  };
+  for (const d of document.querySelectorAll("details.menu")) {
+    d.open = true;
+    outside(d.querySelector(".menu__list"));
+    d.open = false;
+  }
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const seen = new Map();
   const rgba = (color) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
+    if (!seen.has(color)) {
+      canvas.clearRect(0, 0, 1, 1);
+      canvas.fillStyle = color;
+      canvas.fillRect(0, 0, 1, 1);
+      seen.set(color, [...canvas.getImageData(0, 0, 1, 1).data]);
+    }
+    return seen.get(color);
   };
   const luminance = (c) => {
     const [r, g, b] = c.slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
@@ -46,6 +64,7 @@ const inspect = `(() => {
     const box = e.getBoundingClientRect();
     if (!e.checkVisibility({ visibilityProperty: true }) || box.width < 2 || e.closest(".vh, .skip")) continue;
     const style = getComputedStyle(e);
+    outside(e);
     if ([...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.matches("input:not([type=checkbox])")) {
       const [a, b] = [luminance(rgba(style.color)), luminance(ground(e))];
       const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -64,26 +83,138 @@ const inspect = `(() => {
   return wrong;
 })()`
 
-func TestPagesCanBeReadAndUsedAt320Pixels(t *testing.T) {
-	list := renderings(t)
+// axePath is where npm puts axe-core (conformance/package.json).
+const axePath = "../conformance/node_modules/axe-core/axe.min.js"
+
+// violations are what axe-core finds by the rules of options.
+const violations = `((options) => axe.run({ resultTypes: ["violations"], ...options }).then((r) => r.violations.flatMap(
+  (v) => v.nodes.map((n) => v.id + " (" + v.help + "): " + n.html.slice(0, 120) + " " + n.failureSummary))))`
+
+// What axe-core is asked in a view: everything, or what depends on the window and its colours.
+const (
+	barriers = violations + `({})`
+	visible  = violations + `({ runOnly: ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"] })`
+)
+
+// A view is a window that a page is looked at in, and how it is judged.
+type view struct {
+	width  int64
+	scheme string
+	judges []string // expressions that list what is wrong
+}
+
+// views are those of every language: neither the markup nor its colours depend on that.
+var views = map[string][]view{
+	"en": {{320, "light", []string{inspect, barriers}}, {320, "dark", []string{inspect, visible}}, {1280, "dark", []string{inspect, visible}}, {1280, "light", []string{inspect, visible}}},
+	"de": {{320, "light", []string{inspect}}, {1280, "light", []string{inspect}}},
+	"he": {{320, "light", []string{inspect, barriers}}, {1280, "light", []string{inspect}}},
+}
+
+// look makes the window of the tab that of v.
+func (v view) look() chromedp.Tasks {
+	return chromedp.Tasks{
+		chromedp.EmulateViewport(v.width, 640),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: v.scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}),
+	}
+}
+
+// TestEveryPageIsSoundInEveryWindow opens every page in its states, in light and dark, on a narrow
+// and a wide window, and in a language that is written from right to left.
+func TestEveryPageIsSoundInEveryWindow(t *testing.T) {
+	axe, err := os.ReadFile(axePath)
+	if err != nil && os.Getenv("POSTERN_TEST_ALL") == "1" {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip("axe-core: " + axePath + " is not there")
+	}
+	list := append(renderings(t), mirrored(t)...)
 	ctx, server := browser(t), serveSamples(t, list)
-	colours := func(scheme string) chromedp.Action {
-		return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
-			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
-		})
+	err = chromedp.Run(ctx, chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := pages.AddScriptToEvaluateOnNewDocument(string(axe)).Do(ctx)
+		return err
+	}))
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, s := range list {
-		var light, dark []string
-		err := chromedp.Run(ctx, chromedp.EmulateViewport(320, 640), colours("light"),
-			chromedp.Navigate(server.URL+"/"+s.locale+"/"+strings.ReplaceAll(s.name, " ", "-")),
-			chromedp.Evaluate(inspect, &light), colours("dark"), chromedp.Evaluate(inspect, &dark))
-		if err != nil {
-			t.Fatalf("%s in %s: %v", s.name, s.locale, err)
-		}
-		for _, wrong := range append(light, dark...) {
-			t.Errorf("%s in %s: %s", s.name, s.locale, wrong)
+		judge(ctx, t, &s, server.URL+"/"+s.locale+"/"+strings.ReplaceAll(s.name, " ", "-"))
+	}
+}
+
+// judge looks at a page in every view of its language.
+func judge(ctx context.Context, t *testing.T, s *rendering, address string) {
+	t.Helper()
+	all := views[s.locale]
+	found := make([][][]string, len(all))
+	actions := append(all[0].look(), chromedp.Navigate(address))
+	for i, v := range all {
+		found[i] = make([][]string, len(v.judges))
+		actions = append(actions, v.look())
+		for n, expression := range v.judges {
+			actions = append(actions, chromedp.Evaluate(expression, &found[i][n], awaited))
 		}
 	}
+	if err := chromedp.Run(ctx, actions); err != nil {
+		t.Fatalf("%s in %s: %v", s.name, s.locale, err)
+	}
+	for i, v := range all {
+		for _, wrong := range slices.Concat(found[i]...) {
+			t.Errorf("%s in %s, %s at %d px: %s", s.name, s.locale, v.scheme, v.width, wrong)
+		}
+	}
+}
+
+func awaited(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+
+// mirrored renders every page in a language that is English in Hebrew letters, a third longer.
+func mirrored(t *testing.T) []rendering {
+	t.Helper()
+	content, err := files.ReadFile("locales/en.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var english map[string]any
+	if err := json.Unmarshal(content, &english); err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range english {
+		if plural, ok := text.(map[string]any); ok {
+			other := mirror(plural["other"].(string))
+			english[key] = map[string]any{"one": other, "two": other, "many": other, "other": other}
+			continue
+		}
+		english[key] = mirror(text.(string))
+	}
+	if content, err = json.Marshal(english); err != nil {
+		t.Fatal(err)
+	}
+	ui := sampleUI(t)
+	if _, err := ui.texts.bundle.ParseMessageFileBytes(content, "he.json"); err != nil {
+		t.Fatal(err)
+	}
+	ui.texts.add(language.Hebrew)
+	return slices.DeleteFunc(renderingsOf(t, ui), func(s rendering) bool { return s.locale != "he" })
+}
+
+// mirror writes a text in Hebrew letters, but for the names in braces, and makes it longer.
+func mirror(text string) string {
+	var b strings.Builder
+	name, letters := false, 0
+	for _, c := range text {
+		switch {
+		case c == '{', c == '}':
+			name = c == '{'
+		case !name && unicode.IsLetter(c):
+			c = 'א' + c%27
+			if letters++; letters%3 == 0 {
+				b.WriteRune('ו')
+			}
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 // Chromium applies form-action to every redirect that follows a form, and says nothing when it

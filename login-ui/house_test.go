@@ -39,6 +39,7 @@ type house struct {
 	ring       *secret.Keyring
 	clock      time.Time
 	statements atomic.Int64
+	file       string // of the database
 	mux        *http.ServeMux
 }
 
@@ -50,12 +51,14 @@ func newHouse(t *testing.T, change ...func(*config.Config)) *house {
 	for _, c := range change {
 		c(h.cfg)
 	}
-	h.store = storagetest.Open(t, storagetest.SQLite(t), storage.Options{OnStatement: func(string) { h.statements.Add(1) }})
+	address := storagetest.SQLite(t)
+	h.file = strings.TrimPrefix(address, "sqlite:")
+	h.store = storagetest.Open(t, address, storage.Options{OnStatement: func(string) { h.statements.Add(1) }})
 	var err error
 	if h.ring, err = secret.NewKeyring([]secret.RootKey{secret.NewRootKey(1)}); err != nil {
 		t.Fatal(err)
 	}
-	h.open(nil)
+	h.open(silent{})
 	h.people()
 	return h
 }

@@ -101,10 +101,7 @@ func (ui *UI) turn(w http.ResponseWriter, r *http.Request, in *idp.Interaction, 
 		}
 		t.client = client
 	}
-	visit, err := ui.visit(r, in.Request.ClientID)
-	if err == nil && visit == nil {
-		visit, err = ui.pendingVisit(r, in.Request.ClientID)
-	}
+	visit, err := ui.provider.VisitOf(r.Context(), in)
 	if err != nil {
 		ui.ShowFailure(w, r, err)
 		return nil
@@ -129,15 +126,6 @@ func (ui *UI) visit(r *http.Request, clientID string) (*idp.Visit, error) {
 		return nil, nil
 	}
 	visit, err := ui.provider.Visit(r.Context(), token, clientID)
-	if errors.Is(err, idp.ErrNotFound) {
-		return nil, nil
-	}
-	return visit, err
-}
-
-// pendingVisit is the session of the browser that owes a step, nil for none (I-19).
-func (ui *UI) pendingVisit(r *http.Request, clientID string) (*idp.Visit, error) {
-	visit, err := ui.provider.PendingVisit(r.Context(), clientID)
 	if errors.Is(err, idp.ErrNotFound) {
 		return nil, nil
 	}

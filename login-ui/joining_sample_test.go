@@ -14,7 +14,7 @@ func joiningSamples() []sample {
 	mailed := "alice@example.com"
 	return []sample{
 		{"login with all ways", 200, func(f *frame) page {
-			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanSignUp: true, ByCode: true, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanSignUp: true, CanReset: true, ByCode: true, CanCancel: true}
 		}},
 		{"sign-up", 200, func(f *frame) page {
 			return &signUpPage{frame: f, Tx: "TX", Party: grafana, Trap: "phone_number", Policy: samplePolicy, AskAbout: true, Days: 14, CanCancel: true}
@@ -49,6 +49,9 @@ func joiningSamples() []sample {
 		}},
 		{"verify unsent", 200, func(f *frame) page {
 			return &codePage{frame: f, Tx: "TX", Mailed: mailed, Person: alice}
+		}},
+		{"verify without mail", 200, func(f *frame) page {
+			return &codePage{frame: f, Tx: "TX", Party: grafana, Mailed: mailed, Person: alice, Off: true}
 		}},
 		{"verify recent", 429, func(f *frame) page {
 			f.Notice = &message{Code: "throttled", Text: f.T("verify.recent", "span", f.span(9*time.Second))}
@@ -128,6 +131,8 @@ func joiningSamples() []sample {
 			f.Notice = &message{Code: "page_outdated", Text: f.T("notice.page_outdated")}
 			return sampleLink(f, linkRevert, idp.Link{Address: mailed})
 		}},
+		{"link verify confirmed", 200, func(f *frame) page { return confirmedPageOf(f, nil) }},
+		{"link verify confirmed here", 200, func(f *frame) page { return confirmedPageOf(f, &idp.Visit{}) }},
 		{"link verify over", 410, func(f *frame) page { return sampleOver(f, linkVerify) }},
 		{"link reset over", 410, func(f *frame) page { return sampleOver(f, linkReset) }},
 		{"link not me over", 410, func(f *frame) page { return sampleOver(f, linkNotMe) }},

@@ -45,12 +45,10 @@ type silent struct{}
 
 func (silent) Send(context.Context, idp.Mail) error { return nil }
 
-// newOpenHouse is a house that mails, in which anybody may sign up.
+// newOpenHouse is a house in which anybody may sign up.
 func newOpenHouse(t *testing.T, change ...func(*config.Config)) *house {
 	t.Helper()
-	h := newHouse(t, append([]func(*config.Config){func(cfg *config.Config) { cfg.Signup.Mode = "open" }}, change...)...)
-	h.open(silent{})
-	return h
+	return newHouse(t, append([]func(*config.Config){func(cfg *config.Config) { cfg.Signup.Mode = "open" }}, change...)...)
 }
 
 // mails takes the mails that wait to be sent.
@@ -200,8 +198,8 @@ func TestS0_39_SignInOfAnUnprovedAddressOwesItsProof(t *testing.T) {
 	}
 	page := b.get("/verify?tx=" + tx)
 	expect(t, page, http.StatusOK, "")
-	if !strings.Contains(read(t, page), "dave@example.com") {
-		t.Errorf("%s", read(t, page))
+	if text := read(t, page); !strings.Contains(text, "dave@example.com") || !strings.Contains(text, "isn't confirmed yet, and Postern asks for that first") {
+		t.Errorf("it does not say who is here, and why: %s", text)
 	}
 	for _, target := range []string{"/account", "/account/password"} {
 		if w := b.get(target); w.Code != http.StatusSeeOther {
@@ -221,6 +219,19 @@ func TestS0_39_SignInOfAnUnprovedAddressOwesItsProof(t *testing.T) {
 	}
 	if b.cookies[pendingCookie] != "" {
 		t.Error("the cookie of the pending session stays")
+	}
+}
+
+func TestI19_SignInThatOwesAStepGoesBeforeTheOneThatLives(t *testing.T) {
+	h := newOpenHouse(t)
+	b := h.browser()
+	b.signIn("alice", alicesPassword)
+	tx := b.afterwards(b.post(b.formOf("/login?another=1&tx="+b.asked()), fields("username", "dave", "password", davesPassword)))
+	page := b.get("/verify?tx=" + tx)
+	expect(t, page, http.StatusOK, "")
+	in := b.opened(b.post(action(t, page), fields("code", h.mail("verify_code", "dave@example.com").Args["code"])))
+	if v := b.visit(); v == nil || v.User.Username != "dave" || in.Authenticated != v.Session.Authentication {
+		t.Errorf("visit %+v, interaction %+v", v, in)
 	}
 }
 
@@ -532,8 +543,80 @@ func TestS0_47_LinkOfASignUpSignsInTheBrowserThatAsked(t *testing.T) {
 			login := opener.get("/login?tx=" + opener.afterwards(w))
 			expect(t, login, http.StatusOK, "address_verified")
 		}
-		expect(t, opener.get(target), http.StatusGone, "link_over")
 	}
+}
+
+func TestS0_47_LinkThatConfirmedAnAddressSaysSoWhenItIsOpenedAgain(t *testing.T) {
+	h := newOpenHouse(t, mailedByLink)
+	links := h.mailedLinks()[:2] // those that confirm
+	for _, link := range links {
+		b := h.far(1)
+		form := b.formOf(link.target)
+		other := h.far(2)
+		again := other.formOf(link.target)
+		onto(t, b.post(form, fields()), dispatcher)
+		for what, w := range map[string]*httptest.ResponseRecorder{
+			"opened": h.far(3).get(link.target), "opened where it was pressed": b.get(link.target), "pressed twice": b.post(form, fields()), "pressed elsewhere": other.post(again, fields()),
+		} {
+			if text := read(t, w); w.Code != http.StatusOK || codes(t, w) != "" || !strings.Contains(text, "Your address is confirmed") {
+				t.Errorf("%s, %s: %d %q\n%s", link.name, what, w.Code, codes(t, w), text)
+			}
+			wantCalm(t, what, w)
+			if len(w.Result().Cookies()) > 0 && strings.Contains(w.Header().Get("Set-Cookie"), sessionCookie) {
+				t.Errorf("%s, %s: somebody is signed in", link.name, what)
+			}
+		}
+	}
+	// Once the address is another's, or nobody's, the link is over.
+	dave, err := h.FindUser(t.Context(), "dave")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.DeleteUser(t.Context(), dave.ID); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, h.browser().get(links[1].target), http.StatusGone, "link_over")
+}
+
+func TestWithoutMailNothingIsOfferedThatNeedsOne(t *testing.T) {
+	h := newOpenHouse(t, func(cfg *config.Config) { cfg.Login.Code.Enabled = true })
+	h.open(nil)
+	b := h.browser()
+	login := b.get("/login?tx=" + b.asked())
+	for _, offer := range []string{`href="/reset`, `href="/login/code`, `href="/signup`} {
+		if strings.Contains(login.Body.String(), offer) {
+			t.Errorf("the sign-in page offers %s", offer)
+		}
+	}
+	for _, path := range []string{"/reset", "/login/code"} {
+		for _, w := range []*httptest.ResponseRecorder{b.get(path + "?tx=" + b.asked()), b.post(path+"?tx="+b.asked(), fields("username", "alice"))} {
+			expect(t, w, http.StatusServiceUnavailable, "mail_off")
+			if !strings.Contains(w.Body.String(), `href="/login?another=1&amp;tx=`) {
+				t.Errorf("%s: the request is lost:\n%s", path, read(t, w))
+			}
+		}
+	}
+	tx := b.afterwards(b.post(action(t, login), fields("username", "dave", "password", davesPassword)))
+	page := b.get("/verify?tx=" + tx)
+	expect(t, page, http.StatusOK, "")
+	wantCalm(t, "verify", page)
+	if text := read(t, page); !strings.Contains(text, "Ask whoever runs Postern to confirm it for you") || strings.Contains(text, "We sent") || strings.Contains(text, "new code") {
+		t.Errorf("%s", text)
+	}
+	wantCalm(t, "verify", b.post("/verify?tx="+b.txOf(page), fields("resend", "1")))
+	wantCalm(t, "verify", b.post("/verify?tx="+b.txOf(page), fields("code", "123456")))
+}
+
+// txOf is the tx of the first link of a page that has one.
+func (b *tab) txOf(w *httptest.ResponseRecorder) string {
+	b.h.t.Helper()
+	for _, n := range named(elements(b.h.t, w.Body.String()), "a") {
+		if u, err := url.Parse(attribute(n, "href")); err == nil && u.Query().Get("tx") != "" {
+			return u.Query().Get("tx")
+		}
+	}
+	b.h.t.Fatal("no link with a tx")
+	return ""
 }
 
 func TestS0_45_ExpiredLinkOffersAnother(t *testing.T) {

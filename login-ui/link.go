@@ -23,9 +23,10 @@ type linkPage struct {
 
 func (*linkPage) template() string { return "link.html" }
 
-// A linkOverPage tells that a link does not work any more, and what does.
+// A linkOverPage tells that a link has nothing left to do, and what does.
 type linkOverPage struct {
 	*frame
+	Title string
 	Body  string
 	Again string // an address of ours, of what to do in its place
 	Label string
@@ -35,11 +36,11 @@ func (*linkOverPage) template() string { return "link-over.html" }
 
 // A linkKind is a kind of mailed links.
 type linkKind struct {
-	name     string        // of its texts: link.NAME.title, body, submit, over and again
-	purposes []idp.Purpose // the tickets that it may be of
-	again    string        // where to go if it is over
-	notice   string        // what is told when it is done
-	then     string        // where that is told
+	name    string // of its texts: link.NAME.title, body, submit, over and again
+	purpose idp.Purpose
+	again   string // where to go if it is over
+	notice  string // what is told when it is done
+	then    string // where that is told
 }
 
 // The kinds of links.
@@ -52,11 +53,11 @@ const (
 )
 
 var linkKinds = [...]linkKind{
-	linkVerify:   {"verify", []idp.Purpose{idp.ForSignUp, idp.ForAddress}, "/login", "address_verified", accountPath},
-	linkReset:    {"reset", []idp.Purpose{idp.ForReset}, "/reset", "", ""},
-	linkNotMe:    {"not_me", []idp.Purpose{idp.ForAlarm}, "/reset", "secured", "/reset"},
-	linkUndelete: {"undelete", []idp.Purpose{idp.ForUndelete}, "/login", "account_kept", accountPath},
-	linkRevert:   {"revert", []idp.Purpose{idp.ForRevert}, "/reset", "email_reverted", "/reset"},
+	linkVerify:   {"verify", idp.ForAddress, "/login", "address_verified", accountPath},
+	linkReset:    {"reset", idp.ForReset, "/reset", "", ""},
+	linkNotMe:    {"not_me", idp.ForAlarm, "/reset", "secured", "/reset"},
+	linkUndelete: {"undelete", idp.ForUndelete, "/login", "account_kept", accountPath},
+	linkRevert:   {"revert", idp.ForRevert, "/reset", "email_reverted", "/reset"},
 }
 
 // ShowVerifyLink asks whether to confirm an address.
@@ -125,27 +126,20 @@ func (ui *UI) linkTurn(w http.ResponseWriter, r *http.Request) *turn {
 	return ui.turn(w, r, in, stepLink)
 }
 
-// openLink tells what the link of r is for.
-func (ui *UI) openLink(r *http.Request, kind *linkKind) (link idp.Link, err error) {
-	for _, purpose := range kind.purposes {
-		if link, err = ui.provider.OpenLink(r.Context(), purpose, ticketOf(r)); idp.CodeOf(err) != "link_over" {
-			break
-		}
-	}
-	return link, err
-}
-
 func (ui *UI) showLink(w http.ResponseWriter, r *http.Request, kind *linkKind) {
 	t := ui.linkTurn(w, r)
 	if t == nil {
 		return
 	}
-	link, err := ui.openLink(r, kind)
-	if err != nil {
+	link, err := ui.provider.OpenLink(r.Context(), kind.purpose, ticketOf(r))
+	switch {
+	case err != nil:
 		ui.refuseLink(w, t, kind, err)
-		return
+	case link.Confirmed:
+		ui.show(w, r, http.StatusOK, confirmedPageOf(t.frame(), t.visit))
+	default:
+		ui.showLinkPage(w, t, http.StatusOK, ui.linkPage(t, kind, link))
 	}
-	ui.showLinkPage(w, t, http.StatusOK, ui.linkPage(t, kind, link))
 }
 
 func (ui *UI) linkPage(t *turn, kind *linkKind, link idp.Link) *linkPage {
@@ -189,8 +183,23 @@ func (ui *UI) refuseLink(w http.ResponseWriter, t *turn, kind *linkKind, err err
 func linkOverPageOf(f *frame, kind *linkKind) *linkOverPage {
 	f.isolated = true
 	return &linkOverPage{
-		frame: f, Body: f.T("link." + kind.name + ".over"), Again: kind.again, Label: f.T("link." + kind.name + ".again"),
+		frame: f, Title: f.T("link.over.title"), Body: f.T("link." + kind.name + ".over"),
+		Again: kind.again, Label: f.T("link." + kind.name + ".again"),
 	}
+}
+
+// confirmedPageOf is the page of a link that confirmed its address before. visit is whose browser it
+// is, nil for nobody's; the link itself signs nobody in.
+func confirmedPageOf(f *frame, visit *idp.Visit) *linkOverPage {
+	f.isolated = true
+	p := &linkOverPage{
+		frame: f, Title: f.T("link.verify.confirmed.title"), Body: f.T("link.verify.confirmed"),
+		Again: "/login", Label: f.T("login.submit"),
+	}
+	if visit != nil {
+		p.Again, p.Label = accountPath, f.T("account.title")
+	}
+	return p
 }
 
 // submitted is what the link of a form is for. Where the form does not hold it has shown the page
@@ -202,10 +211,13 @@ func (ui *UI) submitted(w http.ResponseWriter, r *http.Request, kind *linkKind) 
 	if t = ui.linkTurn(w, r); t == nil {
 		return nil, link, false
 	}
-	link, err := ui.openLink(r, kind)
+	link, err := ui.provider.OpenLink(r.Context(), kind.purpose, ticketOf(r))
 	switch {
 	case err != nil:
 		ui.refuseLink(w, t, kind, err)
+		return t, link, false
+	case link.Confirmed:
+		ui.show(w, r, http.StatusOK, confirmedPageOf(t.frame(), t.visit))
 		return t, link, false
 	case !t.holds():
 		p := ui.linkPage(t, kind, link)

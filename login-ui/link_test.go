@@ -3,7 +3,6 @@ package loginui
 import (
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"postern/config"
@@ -73,28 +72,8 @@ func (h *house) status(name string) idp.UserStatus {
 
 func TestS0_47_LinkThatRevertsAnAddressWorksByPOSTAlone(t *testing.T) {
 	h := newOpenHouse(t)
-	b := h.browser()
-	b.signIn("alice", alicesPassword)
-	h.mails()
-	in := h.BeginOwn("/account")
-	if err := h.AddEmail(b.context(), b.visit(), in, "new@example.net"); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range h.mails() {
-		if code := m.Args["code"]; code != "" {
-			if err := h.VerifyOwnEmail(b.context(), b.visit(), in, code); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	list, err := h.Emails(b.context(), b.visit())
-	if err != nil || len(list) != 2 {
-		t.Fatalf("%v, %v", list, err)
-	}
-	if err := h.MakePrimary(b.context(), b.visit(), list[1].ID); err != nil {
-		t.Fatal(err)
-	}
-	target := pathOf(t, h.mail("email_revert", "alice@example.com").Args["link"])
+	b, link := h.moved()
+	target := pathOf(t, link)
 	h.harmless(target)
 	other := h.browser()
 	page := other.get(target)
@@ -162,38 +141,6 @@ func TestS0_91_InviteIsForOneAddressAndOneAccount(t *testing.T) {
 	h.clock = h.clock.Add(h.cfg.Signup.InviteTTL)
 	expect(t, other.get("/signup?invite="+late), http.StatusGone, "invite_over")
 	expect(t, other.post(action(t, page), filled("username", "yan", "email", "yan@example.net")), http.StatusGone, "invite_over")
-}
-
-func TestS0_91_InviteUsedTwiceAtOnceMakesOneAccount(t *testing.T) {
-	h := newOpenHouse(t, func(cfg *config.Config) { cfg.Signup.Mode = "invite" })
-	_, token, err := h.AddInvite(t.Context(), idp.NewInvite{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := []string{"yan", "zoe"}
-	tabs, forms := []*tab{h.browser(), h.browser()}, []string{"", ""}
-	for i, b := range tabs {
-		to := onto(t, b.post(b.formOf("/signup?invite="+token), filled("username", names[i], "email", names[i]+"@example.net")), "/verify")
-		forms[i] = b.formOf(to)
-	}
-	code := map[string]string{}
-	for _, m := range h.mails() {
-		code[m.To] = m.Args["code"]
-	}
-	var wg sync.WaitGroup
-	for i, b := range tabs {
-		wg.Go(func() { b.post(forms[i], fields("code", code[names[i]+"@example.net"])) })
-	}
-	wg.Wait()
-	made := 0
-	for _, name := range names {
-		if _, err := h.FindUser(t.Context(), name); err == nil {
-			made++
-		}
-	}
-	if made != 1 {
-		t.Errorf("%d accounts of one invite", made)
-	}
 }
 
 func TestPromptCreateShowsTheFormEvenToWhoIsSignedIn(t *testing.T) {

@@ -38,8 +38,14 @@ func (ui *UI) logInCodeTurn(w http.ResponseWriter, r *http.Request, step idp.Ste
 		return nil
 	}
 	t := ui.enter(w, r, step)
-	if t != nil && !t.mayLogIn() {
+	switch {
+	case t == nil:
+		return nil
+	case !t.mayLogIn():
 		t.done(w)
+		return nil
+	case !ui.mails():
+		t.unmailed(w)
 		return nil
 	}
 	return t

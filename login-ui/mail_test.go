@@ -58,6 +58,10 @@ func mails() map[string]idp.Mail {
 	list["honeypot_digest of one"] = once
 	list["lockout for good"] = idp.Mail{Kind: "lockout", To: "alice@example.com", At: sampleTime, Args: map[string]string{
 		"username": "alice", "address": "203.0.113.9", "failures": "1", "until": ""}}
+	other := list["account_exists"]
+	other.Args = maps.Clone(other.Args)
+	other.Args["for"] = "address"
+	list["account_exists for an account"] = other
 	all := list["admin_changed"]
 	all.Args = maps.Clone(all.Args)
 	all.Args["changes"] = strings.Join(append(slices.Clone(mailChanges), "of a later version"), ",")
@@ -314,6 +318,20 @@ func TestS0_70_CodeBeginsTheSubjectAndEndsTheMail(t *testing.T) {
 	}
 }
 
+func TestSamplesHaveCodesAsTheyAreSent(t *testing.T) {
+	h := newOpenHouse(t, func(cfg *config.Config) { cfg.Login.Code.Enabled = true })
+	b := h.browser()
+	b.post(b.formOf("/reset"), fields("username", "alice"))
+	b.post(b.formOf("/login/code?tx="+b.asked()), fields("username", "alice"))
+	b.post(b.formOf("/signup"), filled())
+	form := func(code string) string { return regexp.MustCompile("[0-9]").ReplaceAllString(code, "9") }
+	for _, m := range h.mails() {
+		if got, want := form(sampleMail(t, m.Kind).Args["code"]), form(m.Args["code"]); got != want || want == "" {
+			t.Errorf("%s: the sample's code is like %q, one that is sent like %q", m.Kind, got, want)
+		}
+	}
+}
+
 func TestS0_45_MailSaysUntilWhenItsLinkIsGood(t *testing.T) {
 	m := sampleMail(t, "verify_link")
 	for zone, want := range map[string]string{
@@ -333,7 +351,17 @@ func TestS0_45_MailSaysUntilWhenItsLinkIsGood(t *testing.T) {
 
 func TestS0_24_WhoeverHasAnAccountIsToldThatSomebodyWantsAnother(t *testing.T) {
 	wantMail(t, "account_exists", "You already have an account at Acme",
-		"Somebody tried to create an account at Acme with this e-mail address.", "nothing was created", "Sign in:\n"+testIssuer+"/login\n", "nobody got into your account")
+		"Somebody tried to create an account at Acme with this e-mail address.", "stays yours alone", "Sign in:\n"+testIssuer+"/login\n", "nobody got into your account")
+}
+
+func TestS0_24_WhoeverHasAnAddressIsToldWhatSomebodyWantedItFor(t *testing.T) {
+	for name, want := range map[string]string{
+		"account_exists": "create an account", "account_exists bare": "create an account", "account_exists for an account": "to add this e-mail address to another account",
+	} {
+		if got := render(t, mails()[name]).Text; !strings.Contains(got, want) {
+			t.Errorf("%s does not say %q:\n%s", name, want, got)
+		}
+	}
 }
 
 func TestS0_61_MailOfANewSignInSaysWhoAndHasOneWayOut(t *testing.T) {

@@ -256,7 +256,11 @@ func (l *letter) What() []wording {
 		count, _ := strconv.Atoi(l.args["count"])
 		return []wording{l.say("mail.honeypot_digest.what", "count", count, "since", l.time("since"))}
 	}
-	list := []wording{l.say("mail." + l.name + ".what")}
+	what := "mail." + l.name + ".what"
+	if l.name == "account_exists" && l.args["for"] == "address" {
+		what = "mail.account_exists.address"
+	}
+	list := []wording{l.say(what)}
 	if more := l.own("more", ""); more != nil {
 		list = append(list, *more)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -359,10 +360,14 @@ func TestStyleAndBehaviourStayWithinTheirBudgets(t *testing.T) {
 		}
 	}
 	style := string(assets.byName["style.css"].content)
-	for _, word := range []string{"!important", "margin-left", "margin-right", "padding-left", "padding-right", "@import", "url("} {
+	for _, word := range []string{"!important", "@import", "url("} {
 		if strings.Contains(style, word) {
 			t.Errorf("style.css has %s", word)
 		}
+	}
+	// What is written from right to left is the same style.
+	if physical := regexp.MustCompile(`[\s;{](((margin|padding|border|inset)-)?(left|right|top|bottom)|(min-|max-)?(width|height))[a-z-]*:`).FindAllString(style, -1); physical != nil {
+		t.Errorf("style.css says %q, which is not logical", physical)
 	}
 	entries, err := files.ReadDir("static/elements")
 	if err != nil {

@@ -67,7 +67,8 @@ type deletePage struct {
 	Tx       string
 	Person   *person
 	Username string
-	Days     int // for which it can be brought back
+	Days     int  // for which it can be brought back
+	Mailed   bool // whether a link that does so can be mailed
 }
 
 func (*deletePage) template() string { return "delete.html" }
@@ -82,6 +83,7 @@ func (ui *UI) ShowDelete(w http.ResponseWriter, r *http.Request) {
 func (ui *UI) deletePage(w http.ResponseWriter, t *turn) *deletePage {
 	return &deletePage{
 		frame: ui.accountFrame(w, t.r), Person: personOf(&t.visit.User), Username: t.visit.User.Username, Days: ui.graceDays(),
+		Mailed: ui.mails() && t.visit.User.EmailVerified,
 	}
 }
 
@@ -112,6 +114,9 @@ func (ui *UI) SubmitDelete(w http.ResponseWriter, r *http.Request) {
 		ui.cookies.clear(w, sessionCookie)
 		ui.cookies.clear(w, deviceCookie)
 		ui.cookies.renewBrowser(w)
+		if p.Mailed && p.Days > 0 {
+			ui.cookies.keepNotice(w, "deletion_mailed")
+		}
 		seeOther(w, deletedPath)
 	}, func(status int) { ui.showDelete(w, t, status, p) })
 }
@@ -128,5 +133,8 @@ func (*deletedPage) template() string { return "deleted.html" }
 func (ui *UI) ShowDeleted(w http.ResponseWriter, r *http.Request) {
 	p := &deletedPage{ui.frame(r), ui.graceDays()}
 	p.isolated = true
+	if p.Days > 0 {
+		p.Notice = ui.noticeOf(w, r, p.frame)
+	}
 	ui.show(w, r, http.StatusOK, p)
 }

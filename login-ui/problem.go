@@ -94,6 +94,7 @@ var problemKinds = map[string]string{
 	"wrong_host":             "host",
 	"blocked":                "blocked",
 	"unavailable":            "unreachable",
+	"mail_off":               "mail",
 
 	"redirect_uri_unregistered": "client",
 }
@@ -124,6 +125,8 @@ func (f *frame) wayOn(p idp.Problem) (address, label string) {
 	switch back := localPath(p.Back); {
 	case p.Code == "wrong_host" && webAddress(p.Back) != "":
 		return p.Back, f.host
+	case p.Code == "mail_off":
+		return back, f.T("reset.back")
 	case back == "" || back == accountPath:
 		return accountPath, f.T("account.title")
 	case p.Code == "interaction_expired" && p.Client != "":

@@ -48,11 +48,27 @@ func (*resetDonePage) template() string { return "reset-done.html" }
 
 // ShowReset asks for the username or address of whoever forgot their password.
 func (ui *UI) ShowReset(w http.ResponseWriter, r *http.Request) {
-	if t := ui.enter(w, r, stepReset); t != nil {
+	t := ui.enter(w, r, stepReset)
+	switch {
+	case t == nil:
+	case !ui.mails():
+		t.unmailed(w)
+	default:
 		p := ui.resetPage(t)
 		p.Notice = ui.noticeOf(w, r, p.frame)
 		ui.showReset(w, t, http.StatusOK, p)
 	}
+}
+
+// unmailed tells whoever needs a mail that none can be sent, and leads back to the sign-in.
+func (t *turn) unmailed(w http.ResponseWriter) {
+	tx, err := t.ui.provider.Seal(t.r.Context(), t.in)
+	if err != nil {
+		t.ui.ShowFailure(w, t.r, err)
+		return
+	}
+	back := "/login?another=1&tx=" + url.QueryEscape(tx)
+	t.ui.refuse(w, t.r, idp.Problem{Status: http.StatusServiceUnavailable, Code: "mail_off", Back: back})
 }
 
 func (ui *UI) resetPage(t *turn) *resetPage {
@@ -86,6 +102,10 @@ func (ui *UI) readReset(w http.ResponseWriter, r *http.Request, step idp.Step) (
 	t := ui.enter(w, r, step)
 	if t == nil {
 		return nil, nil
+	}
+	if !ui.mails() {
+		t.unmailed(w)
+		return t, nil
 	}
 	p := ui.resetPage(t)
 	p.Username = strings.TrimSpace(form.Get("username"))

@@ -36,7 +36,7 @@ var (
 func samples() []sample {
 	list := []sample{
 		{"login", 200, func(f *frame) page {
-			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanCancel: true}
+			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", Party: grafana, AskAbout: true, Days: 14, CanReset: true, CanCancel: true}
 		}},
 		{"login own", 200, func(f *frame) page {
 			return &loginPage{frame: f, Tx: "TX", UsernameField: "username", PasswordField: "password", AskAbout: true, Days: 1}
@@ -156,6 +156,7 @@ var problems = []idp.Problem{
 	{Status: 421, Code: "wrong_host", Back: "https://id.example.com"},
 	{Status: 429, Code: "throttled", Scope: "ip"},
 	{Status: 500, Code: "internal_error", Reference: "7Q2M-K4TD"},
+	{Status: 503, Code: "mail_off", Back: "/login?tx=TX", Reference: "7Q2M-K4TD"},
 	{Status: 503, Code: "busy", Back: "/account"},
 	{Status: 503, Code: "unavailable", Back: "/account", Reference: "7Q2M-K4TD"},
 }
@@ -198,7 +199,11 @@ type rendering struct {
 // renderings renders every sample and every problem in every language.
 func renderings(t *testing.T) []rendering {
 	t.Helper()
-	ui := sampleUI(t)
+	return renderingsOf(t, sampleUI(t))
+}
+
+func renderingsOf(t *testing.T, ui *UI) []rendering {
+	t.Helper()
 	var list []rendering
 	add := func(name, locale string, status int, w *httptest.ResponseRecorder) {
 		if w.Code != status {

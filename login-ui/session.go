@@ -22,6 +22,7 @@ type loginPage struct {
 	AskAbout  bool // whether there is a box at all
 	Days      int  // that a remembered session lasts
 	CanSignUp bool
+	CanReset  bool // whether a message can be mailed to whoever forgot their password
 	ByCode    bool // whether a code to sign in with can be mailed
 	CanCancel bool
 }
@@ -59,7 +60,7 @@ func (ui *UI) loginPage(t *turn) *loginPage {
 		frame: t.frame(), Another: t.another(), Party: t.party(), CanCancel: t.canCancel(),
 		UsernameField: ui.cfg.Login.UsernameField, PasswordField: ui.cfg.Login.PasswordField,
 		AskAbout: ui.cfg.Sessions.Remember == "ask", Days: int(ui.cfg.Sessions.Lifetime / (24 * time.Hour)),
-		ByCode: ui.cfg.Login.Code.Enabled,
+		CanReset: ui.mails(), ByCode: ui.cfg.Login.Code.Enabled && ui.mails(),
 	}
 	// Where it cannot be told there is no link, and the page of the sign-up tells why.
 	state, err := ui.provider.SignUpState(t.r.Context(), "")

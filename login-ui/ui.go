@@ -62,6 +62,9 @@ func (ui *UI) now() time.Time {
 	return ui.provider.Now()
 }
 
+// mails tells whether a mail can be sent at all.
+func (ui *UI) mails() bool { return ui.provider.CanMail() }
+
 // seeOther sends the browser to an address of ours by GET (RFC 9110 §15.4.4).
 func seeOther(w http.ResponseWriter, to string) {
 	w.Header().Set("Cache-Control", "no-store")

@@ -19,6 +19,7 @@ type codePage struct {
 	Sent   bool    // whether there is a mail to wait for
 	ByLink bool    // whether it has a link and no code
 	Over   bool    // whether its code takes no more guesses
+	Off    bool    // whether no mail can be sent, so that only whoever runs the instance can help
 }
 
 func (*codePage) template() string { return "verify.html" }
@@ -72,7 +73,7 @@ func (ui *UI) verifyPage(t *turn) *codePage {
 		ByLink: !ui.cfg.Email.VerificationByCode,
 	}
 	if v := t.verifier(); v != nil {
-		p.Person, p.Mailed = personOf(&v.User), v.User.Email
+		p.Person, p.Mailed, p.Off = personOf(&v.User), v.User.Email, !ui.mails()
 	}
 	return p
 }

@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -135,7 +134,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, a *authorizati
 	if a != nil {
 		c = a.client
 	}
-	visit, err := s.visit(ctx, c)
+	visit, err := s.p.VisitOf(ctx, in)
 	if err != nil {
 		s.show(w, r, err)
 		return
@@ -156,30 +155,6 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, a *authorizati
 // asksForNoPage tells whether the client forbids every page (OpenID Connect Core 1.0 §3.1.2.1).
 func asksForNoPage(in *idp.Interaction) bool {
 	return len(in.Request.Prompts) == 1 && in.Request.Prompts[0] == "none"
-}
-
-// visit finds the browser's session with the user's consent for c, by one SELECT: the live one, or
-// else the one that owes a step (I-19). It is nil for neither.
-func (s *Server) visit(ctx context.Context, c *idp.Client) (*idp.Visit, error) {
-	var clientID string
-	if c != nil {
-		clientID = c.ID
-	}
-	v := idp.VisitorFrom(ctx)
-	if !v.Session.IsZero() {
-		visit, err := s.p.Visit(ctx, v.Session, clientID)
-		if err == nil || !errors.Is(err, idp.ErrNotFound) {
-			return visit, err
-		}
-	}
-	if v.Pending.IsZero() {
-		return nil, nil
-	}
-	visit, err := s.p.PendingVisit(ctx, clientID)
-	if errors.Is(err, idp.ErrNotFound) {
-		return nil, nil
-	}
-	return visit, err
 }
 
 // goOn seals in and sends the browser to the page of a step, or back to ourselves.

@@ -26,6 +26,20 @@ func (s *Store) Emails(ctx context.Context, userID idp.ID) (list []idp.Email, er
 	return list, err
 }
 
+// claimsAtMost bounds how many claims to an address are read.
+const claimsAtMost = 2
+
+// Claims implements idp.EmailStore.
+func (s *Store) Claims(ctx context.Context, key string) (list []idp.Email, err error) {
+	err = s.all(ctx, &list, `
+		SELECT id, user_id, address, key, is_primary AS "primary", verified_at, created_at
+		FROM emails
+		WHERE key = ?
+		ORDER BY CASE WHEN verified_at IS NULL THEN 1 ELSE 0 END, created_at, id
+		LIMIT ?`, key, claimsAtMost)
+	return list, err
+}
+
 // AddEmail implements idp.EmailStore.
 func (s *Store) AddEmail(ctx context.Context, e idp.Email) error {
 	if !e.Primary {

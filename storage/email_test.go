@@ -162,6 +162,29 @@ func TestS0_25_AnAddressFindsItsVerifiedOwnerElseItsOnlyClaimant(t *testing.T) {
 	})
 }
 
+func TestS0_25_ClaimsAreListedWhoProvedItFirst(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		var claims [3]idp.Email
+		for i := range claims {
+			claims[i] = newEmail(addUser(t, s, string(rune('a'+i))).ID, "shared@x")
+			claims[i].CreatedAt = at(time.Duration(i) * time.Second)
+			must(t, s.AddEmail(ctx, claims[i]))
+		}
+		list, err := s.Claims(ctx, "shared@x")
+		must(t, err)
+		same(t, "unproved", list, claims[:2])
+		claims[2] = verified(claims[2])
+		must(t, s.ChangeEmail(ctx, claims[2]))
+		list, err = s.Claims(ctx, "shared@x")
+		must(t, err)
+		same(t, "proved", list, []idp.Email{claims[2], claims[0]})
+		list, err = s.Claims(ctx, "nobody@x")
+		must(t, err)
+		same(t, "of nobody", len(list), 0)
+	})
+}
+
 func TestS0_25_WhoeverProvesAnAddressFirstHasIt(t *testing.T) {
 	twoStores(t, func(t *testing.T, a, b *storage.Store) {
 		stores := [2]*storage.Store{a, b}

@@ -47,7 +47,7 @@ func (s *Store) Ticket(ctx context.Context, id idp.ID) (t idp.Ticket, err error)
 }
 
 // TryTicket implements idp.TicketStore.
-func (s *Store) TryTicket(ctx context.Context, id idp.ID, now time.Time) (t idp.Ticket, err error) {
+func (s *Store) TryTicket(ctx context.Context, id idp.ID) (t idp.Ticket, err error) {
 	tried := false
 	each := func(rows *sql.Rows) error {
 		tried = true
@@ -58,11 +58,11 @@ func (s *Store) TryTicket(ctx context.Context, id idp.ID, now time.Time) (t idp.
 	err = s.returning(ctx, func() { tried, t = false, idp.Ticket{} }, each, `
 		UPDATE tickets
 		SET tries = tries + 1
-		WHERE id = ? AND tries < max_tries AND redeemed_at IS NULL AND expires_at > ?
+		WHERE id = ? AND tries < max_tries AND redeemed_at IS NULL
 			AND (user_id IS NULL OR EXISTS (
 				SELECT 1 FROM users u
 				WHERE u.id = tickets.user_id AND u.epoch = tickets.epoch))
-		RETURNING `+ticketColumns, id, now)
+		RETURNING `+ticketColumns, id)
 	if err == nil && !tried {
 		err = idp.ErrNotFound
 	}
@@ -89,7 +89,7 @@ func (s *Store) EndTickets(ctx context.Context, userID idp.ID, now time.Time, pu
 	}
 	_, err := s.exec(ctx, `
 		UPDATE tickets
-		SET expires_at = ?
+		SET expires_at = ?, tries = max_tries
 		WHERE owner = ? AND redeemed_at IS NULL AND expires_at > ?`+condition, args...)
 	return err
 }

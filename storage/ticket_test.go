@@ -66,13 +66,13 @@ func TestS0_43_AGuessIsCountedBeforeItIsCompared(t *testing.T) {
 			row := addTicket(t, s, idp.ForLogIn, userID)
 			sent.Take()
 			for n := 1; n <= 3; n++ {
-				got, err := s.TryTicket(ctx, row.ID, at(0))
+				got, err := s.TryTicket(ctx, row.ID)
 				must(t, err)
 				row.Tries = n
 				same(t, "tried", got, row)
 			}
 			same(t, "statements", len(sent.Take()), 3)
-			_, err := s.TryTicket(ctx, row.ID, at(0))
+			_, err := s.TryTicket(ctx, row.ID)
 			wantErr(t, err, idp.ErrNotFound)
 		}
 	})
@@ -84,7 +84,6 @@ func TestS0_43_WhatTakesNoGuess(t *testing.T) {
 		u := addUser(t, s, "ada")
 		for what, change := range map[string]func(*idp.Ticket) idp.ID{
 			"another's ID": func(row *idp.Ticket) idp.ID { return idp.NewID(now) },
-			"expired":      func(row *idp.Ticket) idp.ID { row.ExpiresAt = at(0); return row.ID },
 			"redeemed":     func(row *idp.Ticket) idp.ID { row.RedeemedAt = ptr(at(0)); return row.ID },
 			"out of tries": func(row *idp.Ticket) idp.ID { row.Tries = 3; return row.ID },
 			"a link alone": func(row *idp.Ticket) idp.ID { row.MaxTries = 0; return row.ID },
@@ -95,10 +94,25 @@ func TestS0_43_WhatTakesNoGuess(t *testing.T) {
 			row := newTicket(idp.ForReset, idp.ID{})
 			id := change(&row)
 			must(t, s.AddTicket(ctx, row))
-			if _, err := s.TryTicket(ctx, id, at(0)); !errors.Is(err, idp.ErrNotFound) {
+			if _, err := s.TryTicket(ctx, id); !errors.Is(err, idp.ErrNotFound) {
 				t.Errorf("%s: got %v, want ErrNotFound", what, err)
 			}
 		}
+	})
+}
+
+func TestS0_44_AGuessAtATicketThatExpiredIsCounted(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		row := newTicket(idp.ForReset, idp.ID{})
+		row.ExpiresAt = row.CreatedAt
+		must(t, s.AddTicket(t.Context(), row))
+		for row.Tries = 1; row.Tries <= row.MaxTries; row.Tries++ {
+			got, err := s.TryTicket(t.Context(), row.ID)
+			must(t, err)
+			same(t, "tried", got, row)
+		}
+		_, err := s.TryTicket(t.Context(), row.ID)
+		wantErr(t, err, idp.ErrNotFound)
 	})
 }
 
@@ -107,11 +121,11 @@ func TestI2_ARaisedEpochEndsACodeThatIsUnderWay(t *testing.T) {
 		ctx := t.Context()
 		u := addUser(t, s, "ada")
 		row := addTicket(t, s, idp.ForLogIn, u.ID)
-		_, err := s.TryTicket(ctx, row.ID, at(0))
+		_, err := s.TryTicket(ctx, row.ID)
 		must(t, err)
 		u.Epoch++
 		must(t, s.ChangeUser(ctx, u, u.Epoch-1))
-		_, err = s.TryTicket(ctx, row.ID, at(0))
+		_, err = s.TryTicket(ctx, row.ID)
 		wantErr(t, err, idp.ErrNotFound)
 	})
 }
@@ -123,7 +137,7 @@ func TestS0_43_FiftyGuessesAtOnceAreThree(t *testing.T) {
 			row := addTicket(t, stores[0], idp.ForReset, userID)
 			const racers = 50
 			evaluated := race(t, racers, func(i int) (bool, error) {
-				got, err := stores[i%2].TryTicket(t.Context(), row.ID, at(0))
+				got, err := stores[i%2].TryTicket(t.Context(), row.ID)
 				if err == nil && (got.Tries < 1 || got.Tries > row.MaxTries) {
 					t.Errorf("guess number %d", got.Tries)
 				}
@@ -154,7 +168,7 @@ func TestS0_72_OfTwentyWhoRedeemATicketOneWins(t *testing.T) {
 				must(t, err)
 				same(t, "again", again, bytes.Equal(left.RedeemedBy, []byte{byte(i)}))
 			}
-			_, err = stores[0].TryTicket(t.Context(), row.ID, at(0))
+			_, err = stores[0].TryTicket(t.Context(), row.ID)
 			wantErr(t, err, idp.ErrNotFound)
 		}
 	})
@@ -180,7 +194,7 @@ func TestS0_72_TheNewestTicketReplacesTheOlder(t *testing.T) {
 		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
 		stands := func(what string, row idp.Ticket, want bool) {
 			t.Helper()
-			_, err := s.TryTicket(ctx, row.ID, at(0))
+			_, err := s.TryTicket(ctx, row.ID)
 			got, err := is(err)
 			must(t, err)
 			same(t, what, got, want)
@@ -261,5 +275,7 @@ func TestTicketsOfAUserAreEnded(t *testing.T) {
 		redeemed, err := s.RedeemTicket(ctx, rows[idp.ForReset].ID, []byte{1}, at(time.Second))
 		must(t, err)
 		same(t, "redeemed after its end", redeemed, false)
+		_, err = s.TryTicket(ctx, rows[idp.ForReset].ID)
+		wantErr(t, err, idp.ErrNotFound)
 	})
 }

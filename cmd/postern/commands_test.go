@@ -7,10 +7,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"postern/config"
 	"postern/conformance/rp"
 	"postern/idp"
 	"postern/storage"
@@ -97,6 +99,60 @@ func TestI22_CommandsChangeWhatARunningServerSees(t *testing.T) {
 			t.Errorf("refresh by a deleted client: %v, %v", answer, err)
 		}
 	})
+}
+
+// Where no mail is sent, nobody proves an address by a code.
+func TestAnOperatorsWordLetsInWhoCannotProveTheirAddress(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		h := open(t, url, func(c *config.Config) { c.Mail = config.Mail{} })
+		h.addUnverified(t, "dave")
+		party := h.party(t)
+		if page := h.signIn(t, h.browser(), "dave", testPassword); page.URL.Path == "/account" {
+			t.Fatalf("before, dave is at %s", page.URL)
+		}
+		if code, out, errs := command(t, url, "", "session", "list"); code != exitOK || !strings.Contains(out, "dave  pending ") {
+			t.Errorf("exit %d: a session that owes a step is listed as %s%s", code, out, errs)
+		}
+		var dave userView
+		succeed(t, &dave, url, "", "user", "verify", "dave")
+		b := h.browser()
+		if page := h.signIn(t, b, "dave", testPassword); page.URL.Path != "/account" || !dave.EmailVerified {
+			t.Errorf("after it, dave is at %s: %+v", page.URL, dave)
+		}
+		in, err := party.SignIn(t.Context(), b, rp.Person{Username: "dave", Password: testPassword}, party.NewRequest("scope", "openid email"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := party.UserInfo(t.Context(), in.Tokens.AccessToken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if claims, err := info.Claims(); err != nil || claims["email_verified"] != true {
+			t.Errorf("the relying party is told %s, %v", info, err)
+		}
+	})
+}
+
+// S0-84: a reserved name is an operator's to give; no sign-up takes it, or one that looks like it.
+func TestS0_84_AReservedNameIsTheOperatorsToGive(t *testing.T) {
+	url := storagetest.SQLite(t)
+	h := open(t, url, inviting)
+	if code, _, errs := command(t, url, testPassword+"\n", "user", "add", "--username", "support", "--password-stdin"); code != exitFailure || !strings.Contains(errs, "--allow-reserved") {
+		t.Errorf("without the flag: exit %d: %s", code, errs)
+	}
+	var support userView
+	succeed(t, &support, url, testPassword+"\n", "user", "add", "--username", "support", "--allow-reserved", "--password-stdin")
+	if page := h.signIn(t, h.browser(), "support", testPassword); page.URL.Path != "/account" {
+		t.Errorf("support is at %s", page.URL)
+	}
+	for _, name := range []string{"supp0rt", "root"} {
+		page := fillIn(t, openPage(t, h.browser(), "/signup"), map[string]string{
+			"username": name, "email": "eve@example.com", "password": "seven bridges of Prague",
+		})
+		if !slices.Contains(page.ErrorCodes(), "username_reserved") {
+			t.Errorf("signing up as %s: %s %v", name, page.URL, page.ErrorCodes())
+		}
+	}
 }
 
 func TestI22_CommandsChangeNoSchema(t *testing.T) {

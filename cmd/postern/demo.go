@@ -219,7 +219,7 @@ type demoUser struct {
 	Email    string `json:"email"`
 	Password string `json:"password"`
 	Note     string `json:"note,omitempty"` // why signing in ends elsewhere than with the others
-	new      idp.NewUser
+	new      idp.ImportedUser
 }
 
 // The notes of users who are not like the others.
@@ -243,8 +243,8 @@ func (d *demo) people() []demoUser {
 		text := strings.ToLower(references.EncodeToString(d.derive("password of "+name, 8)))
 		u := demoUser{Username: name, Email: name + "@example.com", Password: text[0:4] + "-" + text[4:8] + "-" + text[8:12], Note: p.note}
 		page := "https://example.com/" + name
-		u.new = idp.NewUser{
-			Username: u.Username, Email: u.Email, EmailVerified: p.note != noteUnverified, Password: u.Password, Groups: idp.List{"demo"},
+		u.new = idp.ImportedUser{
+			Username: u.Username, Email: u.Email, EmailVerified: p.note != noteUnverified, Password: u.Password, Disabled: p.note == noteDisabled, Groups: idp.List{"demo"},
 			Profile: idp.Profile{
 				Name: p.given + " " + p.family, GivenName: p.given, FamilyName: p.family, MiddleName: "D.", Nickname: p.given,
 				PreferredUsername: name, Profile: page, Picture: page + "/picture.png", Website: page, Gender: p.gender,
@@ -260,15 +260,13 @@ func (d *demo) people() []demoUser {
 	return all
 }
 
+// addUser imports u, since an import tells nobody by mail: the inbox begins empty.
 func (d *demo) addUser(ctx context.Context, u demoUser) error {
-	added, err := d.idp.AddUser(ctx, u.new)
-	if idp.KindOf(err) == idp.Conflict && err != nil {
-		return nil // of a folder that was kept; the seed gave the same password
+	added, err := d.idp.ImportUser(ctx, u.new, false)
+	if err != nil || added.Status != idp.ImportRefused {
+		return err // who exists is of a folder that was kept; the seed gave the same password
 	}
-	if err == nil && u.Note == noteDisabled {
-		err = d.idp.DisableUser(ctx, added.ID)
-	}
-	return err
+	return fmt.Errorf("add the user %s: %s", u.Username, words(added.Wrong[0]))
 }
 
 // demoClient is the client ID of the demo's relying party.

@@ -53,6 +53,23 @@ func TestDemoCheckFailsWhereThePasswordIsAnother(t *testing.T) {
 	}
 }
 
+func TestDemoBeginsWithAnEmptyInbox(t *testing.T) {
+	d := &demo{log: slog.New(slog.DiscardHandler)}
+	t.Cleanup(d.close)
+	if err := d.prepare(t.Context(), demoFlags{listen: "127.0.0.1:0", rpListen: "127.0.0.1:0"}); err != nil {
+		t.Fatal(err)
+	}
+	if waiting, _, err := d.store.CountJobs(t.Context(), d.idp.Now()); err != nil || waiting > 0 {
+		t.Errorf("%d mails wait to be sent, %v", waiting, err)
+	}
+	for _, u := range d.users {
+		found, err := d.idp.FindUser(t.Context(), u.Username)
+		if err != nil || (found.Status == idp.Disabled) != (u.Note == noteDisabled) || found.EmailVerified == (u.Note == noteUnverified) {
+			t.Errorf("%s: %+v, %v", u.Username, found, err)
+		}
+	}
+}
+
 func TestDemoUsersHaveEveryProfileClaim(t *testing.T) {
 	d := &demo{seed: "1", log: slog.New(slog.DiscardHandler)}
 	for _, u := range d.people() {

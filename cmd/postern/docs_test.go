@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,6 +26,57 @@ func TestDocumentOfTheCommandsHasEveryCommand(t *testing.T) {
 	})
 }
 
+// shownCommand is a command line in a document.
+var shownCommand = regexp.MustCompile("(?m)`(postern [^`]+)`|^ *(?:\\$ )?(postern .*)$")
+
+// What a document shows can be typed: the command is there, with its flags.
+func TestDocumentsShowCommandsThatAreThere(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, file := range append(files, "../../README.md", "../../SECURITY.md", "../../CHANGELOG.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range shownCommand.FindAllStringSubmatch(string(text), -1) {
+			line := strings.Join(strings.Fields(match[1]+match[2]), " ")
+			if strings.Contains(line, "…") || len(strings.Fields(line)) < 2 {
+				continue
+			}
+			shown++
+			judgeShown(t, filepath.Base(file), line)
+		}
+	}
+	if shown < 80 {
+		t.Errorf("only %d command lines were found", shown)
+	}
+}
+
+func judgeShown(t *testing.T, file, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " > ")
+	words := strings.Fields(line)[1:]
+	if words[0] == "help" {
+		return // cobra adds it when it runs
+	}
+	c, rest, err := (&app{}).root().Find(words)
+	if err != nil || (c.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-")) || !c.HasParent() && !strings.HasPrefix(words[0], "-") {
+		t.Errorf("%s: there is no command `postern %s`", file, strings.Join(words, " "))
+		return
+	}
+	for _, word := range words {
+		name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		long := strings.HasPrefix(word, "--") && c.Flags().Lookup(name) == nil && c.InheritedFlags().Lookup(name) == nil
+		short := strings.HasPrefix(word, "-") && len(word) == 2 && c.Flags().ShorthandLookup(name) == nil
+		if (long || short) && name != "help" && name != "version" {
+			t.Errorf("%s: `%s` has no flag %s", file, line, word)
+		}
+	}
+}
+
 func TestEveryCommandExplainsItselfAndItsFlags(t *testing.T) {
 	each((&app{}).root(), func(c *cobra.Command) {
 		if c.Short == "" {
@@ -43,7 +96,7 @@ func TestEveryCommandExplainsItselfAndItsFlags(t *testing.T) {
 // Whatever lists or tells a result can tell it to a program.
 func TestListingsAndResultsHaveJSON(t *testing.T) {
 	for _, path := range []string{
-		"demo", "config check", "config show", "user add", "user list", "user show", "user set-password", "user unlock", "user disable", "user enable", "user delete",
+		"demo", "config check", "config show", "user add", "user list", "user show", "user set-password", "user verify", "user unlock", "user disable", "user enable", "user delete",
 		"client add", "client list", "client show", "client delete", "client rotate-secret", "client revoke-secrets", "session list", "session end",
 		"lockout list", "lockout reset", "audit tail", "audit prune", "check",
 		"key list", "key rotate", "key withdraw", "key reseal", "migrate status", "migrate up", "version",

@@ -61,6 +61,7 @@ func (a *app) inviteCreateCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				a.warnOfInvite(o)
 				v := viewInvite(i, o.Now())
 				v.Link = o.issuer + "/signup?invite=" + token
 				if a.json {
@@ -79,6 +80,17 @@ func (a *app) inviteCreateCommand() *cobra.Command {
 	flags.StringArrayVar((*[]string)(&n.Groups), "group", nil, "whoever uses it is in a `GROUP`; several")
 	flags.BoolVar(&n.Admin, "admin", false, "whoever uses it is an administrator")
 	return a.withJSON(c)
+}
+
+// warnOfInvite tells what keeps the link from working. The server may have other settings by now, or
+// get them later, so that it is no error.
+func (a *app) warnOfInvite(o *office) {
+	if o.signup == "closed" {
+		fmt.Fprintln(a.err, "postern: the link does not work yet, since sign-up is closed: set signup.mode to invite where the server reads its settings, and start it anew.")
+	}
+	if !o.mails && o.proof == "mandatory" {
+		fmt.Fprintln(a.err, "postern: whoever opens the link has to prove their address by mail, and mail.transport is empty: set it, or set email.verification to optional.")
+	}
 }
 
 func (a *app) inviteListCommand() *cobra.Command {

@@ -77,6 +77,8 @@ type office struct {
 	handler string // lockout.handler
 	issuer  string // "" where the settings of the command have none
 	mails   bool   // whether what is to be mailed is left for a server to send
+	signup  string // signup.mode
+	proof   string // email.verification
 }
 
 // close ends what open began.
@@ -103,7 +105,9 @@ func (a *app) openWith(ctx context.Context, loaded *config.Loaded) (*office, err
 	if err != nil {
 		return nil, err
 	}
-	o := &office{store: store, handler: loaded.Lockout.Handler, issuer: loaded.Issuer}
+	o := &office{
+		store: store, handler: loaded.Lockout.Handler, issuer: loaded.Issuer, signup: loaded.Signup.Mode, proof: loaded.Email.Verification,
+	}
 	if o.gate, err = openGate(ctx, loaded.Config); err != nil {
 		o.gate = gate{unreachableGate{err}, nothingToClose}
 	}

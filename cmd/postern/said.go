@@ -5,7 +5,7 @@ package main
 var said = map[string]string{
 	"username_invalid":          "the username has characters that it cannot have",
 	"username_characters":       "the username has characters that it cannot have",
-	"username_reserved":         "the username is reserved, or looks like one that is",
+	"username_reserved":         "the username is reserved, or looks like one that is; --allow-reserved takes it all the same",
 	"username_mixed_script":     "the username mixes letters of several scripts",
 	"username_too_short":        "the username has fewer than {min} characters",
 	"username_too_long":         "the username has more than {max} characters",

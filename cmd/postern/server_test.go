@@ -16,6 +16,7 @@ import (
 	"postern/idp"
 	"postern/idp/guard"
 	"postern/idp/secret"
+	loginui "postern/login-ui"
 	"postern/storage"
 	"postern/storage/storagetest"
 )
@@ -53,14 +54,18 @@ func openCounting(t testing.TB, url string, gate guard.Store, change func(*confi
 	cfg.Password.Argon2 = config.Argon2{MemoryKiB: 64, Time: 1, Parallelism: 1}
 	cfg.RateLimits.Off = true
 	cfg.Metrics.Listen = noListener
+	cfg.Mail = config.Mail{Transport: "dir:" + t.TempDir(), From: "no-reply@id.example.com"} // jobs wait: nobody does them here
 	if change != nil {
 		change(cfg)
 	}
 	h := &house{url: url, now: time.Now().UTC().Truncate(time.Second), store: storagetest.Open(t, url, storage.Options{})}
 	log := slog.New(slog.DiscardHandler)
-	var err error
+	mailer, err := loginui.NewMailer(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.p, err = newProvider(t.Context(), cfg, h.store, idp.Options{
-		Now: func() time.Time { return h.now }, Log: log, Wait: func(context.Context, time.Duration) {}, Gate: gate,
+		Now: func() time.Time { return h.now }, Log: log, Wait: func(context.Context, time.Duration) {}, Gate: gate, Mailer: mailer,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -122,9 +122,9 @@ func (a *app) listSessions(sessions []sessionView) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SESSION\tUSER\tADDRESS\tSIGNED IN\tLAST SEEN")
+	fmt.Fprintln(w, "SESSION\tUSER\tSTATE\tADDRESS\tSIGNED IN\tLAST SEEN")
 	for _, s := range sessions {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.ID, cmp.Or(s.Username, s.UserID.String()), s.Address, s.AuthTime.Format(time.RFC3339), s.LastSeenAt.Format(time.RFC3339))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, cmp.Or(s.Username, s.UserID.String()), s.State, s.Address, s.AuthTime.Format(time.RFC3339), s.LastSeenAt.Format(time.RFC3339))
 	}
 	return w.Flush()
 }

@@ -150,6 +150,102 @@ func TestS0_50_S0_53_FormsOfOtherSitesDoNothing(t *testing.T) {
 	}
 }
 
+// S0-52: no cookie stands against forgery, since the origin of a request decides, so that there is
+// none to be stolen or set by a neighbour.
+func TestS0_52_NoCookieStandsAgainstForgery(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), inviting)
+	h.addUser(t, "alice")
+	stranger, tapped := h.tapped()
+	alice, wire := h.tapped()
+	h.signIn(t, alice, "alice", testPassword)
+	for _, rt := range tableOf(h) {
+		if rt.Method == http.MethodGet && !rt.forProgram() && !rt.document() {
+			path := strings.NewReplacer("{path...}", "style.css", "{token}", "x", "{$}", "").Replace(rt.Path)
+			openPage(t, stranger, path)
+			openPage(t, alice, path)
+		}
+	}
+	known := []string{"__Host-postern_session", "__Host-postern_login", "__Host-postern_browser", "__Host-postern_notice", "__Host-postern_device", "postern_language"}
+	held := map[string]string{}
+	for _, c := range slices.Concat(tapped.cookies, wire.cookies) {
+		if !slices.Contains(known, c.Name) {
+			t.Errorf("Set-Cookie: %s", c.Raw)
+		}
+		held[c.Name] = c.Value
+	}
+	if held["__Host-postern_session"] == "" {
+		t.Fatalf("alice has the cookies %v", held)
+	}
+	var all []string
+	for name, value := range held {
+		all = append(all, name+"="+value)
+	}
+	// Another site's form is refused with all that alice's browser holds; ours needs nothing beside.
+	answer := h.send(t, http.MethodPost, "/logout", http.Header{
+		"Cookie": {strings.Join(all, "; ")}, "Origin": {"https://evil.example"}, "Content-Type": {"application/x-www-form-urlencoded"},
+	}, strings.NewReader(""))
+	if answer.StatusCode != http.StatusForbidden {
+		t.Errorf("another site's form: %d", answer.StatusCode)
+	}
+	if page := openPage(t, alice, "/account"); page.URL.Path != "/account" {
+		t.Errorf("alice is at %s", page.URL)
+	}
+	fillIn(t, openPage(t, alice, "/logout"), nil)
+	if page := openPage(t, alice, "/account"); page.URL.Path != "/login" {
+		t.Errorf("after a form of ours alice is at %s", page.URL)
+	}
+}
+
+// S0-74: signing out takes the button of a page of ours; no address that another page loads does it.
+func TestS0_74_SigningOutTakesAPost(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), nil)
+	h.addUser(t, "alice")
+	b := h.browser()
+	h.signIn(t, b, "alice", testPassword)
+	before := b.Cookie(testIssuer, "__Host-postern_session")
+	signedIn := func(when string) {
+		t.Helper()
+		if page := openPage(t, b, "/account"); page.URL.Path != "/account" || b.Cookie(testIssuer, "__Host-postern_session") != before {
+			t.Errorf("%s alice is at %s", when, page.URL)
+		}
+	}
+	page := openPage(t, b, "/logout")
+	if page.Status != http.StatusOK || page.URL.Path != "/logout" || !page.Has("confirm-logout") {
+		t.Errorf("GET shows %d at %s: %s", page.Status, page.URL, page.Text())
+	}
+	signedIn("after the page was shown")
+	// As an image of another site, of a neighbour or of ours, with the cookie that an old browser sends.
+	for _, site := range []string{"cross-site", "same-site", "same-origin", ""} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			for _, path := range []string{"/logout", "/logout?confirm=1", "/logout?session=" + before} {
+				header := http.Header{"Cookie": {"__Host-postern_session=" + before}, "Accept": {"image/avif,image/webp,*/*;q=0.8"}}
+				if site != "" {
+					header.Set("Sec-Fetch-Site", site)
+					header.Set("Sec-Fetch-Mode", "no-cors")
+					header.Set("Sec-Fetch-Dest", "image")
+				}
+				answer := h.send(t, method, path, header, nil)
+				if slices.ContainsFunc(answer.Cookies(), func(c *http.Cookie) bool { return c.Name == "__Host-postern_session" }) {
+					t.Errorf("%s %s, %s: sets %v", method, path, site, answer.Cookies())
+				}
+			}
+		}
+	}
+	signedIn("after images")
+	if page, err := b.PostFrom(t.Context(), "https://evil.example/", testIssuer+"/logout", nil); err != nil || page.Status != http.StatusForbidden {
+		t.Errorf("a form of another site: %v, %v", page, err)
+	}
+	signedIn("after a form of another site")
+	fillIn(t, openPage(t, b, "/logout"), nil)
+	if page := openPage(t, b, "/account"); page.URL.Path != "/login" {
+		t.Errorf("after the button alice is at %s", page.URL)
+	}
+	answer := h.send(t, http.MethodGet, "/account", http.Header{"Cookie": {"__Host-postern_session=" + before}}, nil)
+	if answer.StatusCode != http.StatusSeeOther {
+		t.Errorf("the former cookie still opens the account: %d", answer.StatusCode)
+	}
+}
+
 // S1-18, S1-19: no script of another origin reads a page of ours, with credentials or without.
 func TestS1_18_S1_19_PagesAreForNoOtherOrigin(t *testing.T) {
 	h := open(t, storagetest.SQLite(t), inviting)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,7 +40,7 @@ func viewUser(u idp.User) userView {
 
 func (a *app) userCommand() *cobra.Command {
 	return a.withSettings(group("user", "add, list and change users",
-		a.userAddCommand(), a.userImportCommand(), a.userListCommand(), a.userShowCommand(), a.userSetPasswordCommand(),
+		a.userAddCommand(), a.userImportCommand(), a.userListCommand(), a.userShowCommand(), a.userSetPasswordCommand(), a.userVerifyCommand(),
 		a.userUnlockCommand(), a.userDisableCommand(), a.userEnableCommand(), a.userDeleteCommand()))
 }
 
@@ -75,6 +76,9 @@ func (a *app) userAddCommand() *cobra.Command {
 				if n.Password == "" {
 					fmt.Fprintf(a.out, "They have no password yet: postern user set-password %s\n", u.Username)
 				}
+				if u.Email != "" && !u.EmailVerified && o.proof == "mandatory" && !o.mails {
+					fmt.Fprintf(a.out, "They cannot get in before %s is verified, and no mail is sent: postern user verify %s\n", u.Email, u.Username)
+				}
 				return nil
 			})
 		},
@@ -83,6 +87,7 @@ func (a *app) userAddCommand() *cobra.Command {
 	flags.StringVar(&n.Username, "username", "", "the `NAME` to sign in with")
 	flags.StringVar(&n.Email, "email", "", "the e-mail `ADDRESS`, which signs in as well")
 	flags.BoolVar(&n.EmailVerified, "email-verified", false, "the address is known to be theirs")
+	flags.BoolVar(&n.AllowReserved, "allow-reserved", false, "the username may be a reserved word, such as support")
 	flags.BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
 	flags.BoolVar(&n.Admin, "admin", false, "they are an administrator: policies of lockout know them, and mails about the honeypot go to them")
 	flags.StringArrayVar((*[]string)(&n.Groups), "group", nil, "they are in a `GROUP`, by which policies of lockout know them; several")
@@ -243,6 +248,33 @@ func (a *app) userSetPasswordCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
 	c.Flags().BoolVar(&lent, "must-change", false, "they have to choose another one when they sign in next")
+	return a.withJSON(c)
+}
+
+func (a *app) userVerifyCommand() *cobra.Command {
+	var address string
+	c := &cobra.Command{
+		Use: "verify USER", Short: "say that a user's e-mail address is known to be theirs, without a mail to prove it", Args: exactly("USER"),
+		Example: "  postern user verify alice\n  postern user verify alice --email alice@work.example",
+		RunE: a.withUser(func(ctx context.Context, o *office, u idp.User) error {
+			if address == "" && u.Email == "" {
+				return fmt.Errorf("%s has no e-mail address, and nothing to prove", u.Username)
+			}
+			verified, err := o.ConfirmEmail(ctx, u.ID, address)
+			if idp.KindOf(err) == idp.Missing {
+				return fmt.Errorf("%s is no address of %s; the primary one is %s", address, u.Username, cmp.Or(u.Email, "none"))
+			}
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.writeJSON(viewUser(verified))
+			}
+			_, err = fmt.Fprintf(a.out, "%s is known to be an address of %s.\n", cmp.Or(address, u.Email), u.Username)
+			return err
+		}),
+	}
+	c.Flags().StringVar(&address, "email", "", "the `ADDRESS`, one of theirs (default the primary one)")
 	return a.withJSON(c)
 }
 

@@ -52,6 +52,18 @@ type importReader interface {
 	read() (idp.ImportedUser, error)
 }
 
+// An allowing reader says of each user whether their name may be a reserved word.
+type allowing struct {
+	importReader
+	reserved bool
+}
+
+func (a allowing) read() (idp.ImportedUser, error) {
+	u, err := a.importReader.read()
+	u.AllowReserved = a.reserved
+	return u, err
+}
+
 // A badLine is a line that is no user. Its reason quotes nothing of it: it may hold a password.
 type badLine struct {
 	line   int
@@ -62,7 +74,7 @@ func (b *badLine) Error() string { return fmt.Sprintf("line %d: %s", b.line, b.r
 
 func (a *app) userImportCommand() *cobra.Command {
 	var format string
-	var dry bool
+	var dry, allowReserved bool
 	c := &cobra.Command{
 		Use: "import FILE", Short: "add users of another system, with their password hashes", Args: exactly("FILE"),
 		Long: "Add the users of a file, or of standard input for -: CSV with a header line, or a JSON object a line.\n" +
@@ -80,10 +92,13 @@ func (a *app) userImportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.do(c.Context(), func(ctx context.Context, o *office) error { return a.importUsers(ctx, o, r, dry) })
+			return a.do(c.Context(), func(ctx context.Context, o *office) error {
+				return a.importUsers(ctx, o, allowing{r, allowReserved}, dry)
+			})
 		},
 	}
 	c.Flags().StringVar(&format, "format", "", "`FORMAT`: csv or jsonl (default by the name of FILE)")
+	c.Flags().BoolVar(&allowReserved, "allow-reserved", false, "usernames may be reserved words, such as support")
 	c.Flags().BoolVar(&dry, "dry-run", false, "add nobody; tell what would become of each line beside the users that there are now")
 	return a.withJSON(c)
 }

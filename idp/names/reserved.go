@@ -62,6 +62,13 @@ func (r *Rules) isReserved(name string) bool {
 	return false
 }
 
+// WithoutReserved are r where no word is reserved, for names that an operator chooses.
+func (r *Rules) WithoutReserved() *Rules {
+	free := *r
+	free.reserved = nil
+	return &free
+}
+
 // skeletons are the readings of a text without its case, accents, punctuation, alphabet and, in all
 // but one, with letters in the place of digits. Capital I, 1 and | stand for an i and for an l.
 func skeletons(text string) []string {

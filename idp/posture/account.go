@@ -154,12 +154,79 @@ func judgeMail(in *Input) []hit {
 	switch {
 	case c.Mail.Transport != "":
 		return nil
-	case c.Signup.Mode != "closed" && c.Email.Verification == "mandatory":
-		return []hit{hit{key: "mail.transport", detail: "mail.transport is empty, and who signs up must prove their address by mail."}.at(Error)}
+	case c.Signup.Mode != "closed" && (c.Email.Verification == "mandatory" || c.Email.Verification == "optional" && c.Login.PreventEnumeration == "strict"):
+		return []hit{hit{key: "mail.transport", detail: "mail.transport is empty, and who signs up must prove their address by mail: nobody can."}.at(Error)}
 	case c.Login.Code.Enabled:
 		return []hit{hit{key: "mail.transport", detail: "mail.transport is empty, and login.code.enabled offers to mail a code."}.at(Error)}
+	case in.Provider != nil:
+		return nil // askMail tells whom it concerns
 	}
-	return []hit{{key: "mail.transport", detail: "mail.transport is empty."}}
+	return noMail(in)
+}
+
+// noMail is what an empty mail.transport means where it stops nobody that we know of.
+func noMail(in *Input) []hit {
+	if in.Config.Email.Verification == "mandatory" {
+		return []hit{{key: "mail.transport", detail: "mail.transport is empty, and email.verification is mandatory: a user whose address is not verified cannot get in."}}
+	}
+	return found(in.Deploy, "mail.transport", "mail.transport is empty.")
+}
+
+func askMail(ctx context.Context, p *idp.Provider, in *Input) ([]hit, error) {
+	c := in.Config
+	if c.Mail.Transport != "" {
+		return nil, nil
+	}
+	if c.Email.Verification == "mandatory" {
+		waiting, atLeast, err := countUsers(ctx, p, waitsForMail)
+		if err != nil {
+			return nil, err
+		}
+		if waiting > 0 {
+			who := "1 user"
+			if waiting > 1 {
+				who = fmt.Sprintf("%d users", waiting)
+			}
+			if atLeast {
+				who = "at least " + who
+			}
+			return []hit{hit{
+				key:    "mail.transport",
+				detail: "mail.transport is empty, email.verification is mandatory, and " + who + " whose address is not verified cannot get in.",
+				remedy: "Set mail.transport and mail.from; or say of each whose address you know `postern user verify NAME`; or set email.verification to optional.",
+			}.at(Error)}, nil
+		}
+	}
+	if len(judgeMail(in)) > 0 {
+		return nil, nil // which said more
+	}
+	return noMail(in), nil
+}
+
+// waitsForMail tells whether u has to prove an address before they get in.
+func waitsForMail(u idp.User) bool {
+	return u.Status == idp.Active && u.Email != "" && !u.EmailVerified
+}
+
+// countUsers counts those who are so among the first maxAsked; atLeast tells that there are more.
+func countUsers(ctx context.Context, p *idp.Provider, are func(idp.User) bool) (n int, atLeast bool, err error) {
+	after := ""
+	for range maxAsked / page {
+		users, err := p.Users(ctx, after, page)
+		if err != nil {
+			return 0, false, err
+		}
+		for i := range users {
+			if are(users[i]) {
+				n++
+			}
+		}
+		if len(users) < page {
+			return n, false, nil
+		}
+		after = users[len(users)-1].UsernameKey
+	}
+	return n, true, nil
 }
 
 func judgeEnumeration(in *Input) []hit {
@@ -224,7 +291,7 @@ func judgeContacts(in *Input) []hit {
 	return []hit{hit{key: "security.expires", detail: "security.expires is over: " + s.Expires + "."}.at(Warning)}
 }
 
-// maxAsked bounds how many users are looked through for an administrator.
+// maxAsked bounds how many users are looked through.
 const maxAsked = 100_000
 
 func askAdmins(ctx context.Context, p *idp.Provider, in *Input) ([]hit, error) {

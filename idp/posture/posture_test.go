@@ -329,6 +329,8 @@ func TestWhatOnlySettingsTell(t *testing.T) {
 		"sign-up by invitation without proof": {set: []string{"signup.mode=invite", "email.verification=optional"}},
 		"sign-up that waits for no mail": {set: []string{"signup.mode=open"}, spoil: func(in *posture.Input) { in.Config.Mail.Transport = "" },
 			want: []want{{"W116", failed, "mail.transport"}}},
+		"sign-up by claims that nobody can prove": {set: []string{"signup.mode=invite", "email.verification=optional", "login.prevent_enumeration=strict"},
+			spoil: func(in *posture.Input) { in.Config.Mail.Transport = "" }, want: []want{{"W116", failed, "mail.transport"}}},
 		"disposable addresses":    {set: []string{"email.allow_disposable=true"}, want: []want{{"W119", info, "email.allow_disposable"}}},
 		"sign-up without a trap":  {set: []string{"signup.mode=open", "signup.honeypot_field="}, want: []want{{"W120", warning, "signup.honeypot_field"}}},
 		"no sign-up and no trap":  {set: []string{"signup.honeypot_field="}},
@@ -386,7 +388,7 @@ func TestATrialIsNotJudgedAsADeployment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantFindings(t, posture.Input{Config: loaded.Config}, want{"W203", failed, "lockout.handler"})
+	wantFindings(t, posture.Input{Config: loaded.Config}, want{"W203", failed, "lockout.handler"}, want{"W116", info, "mail.transport"})
 	wantFindings(t, posture.Input{Config: loaded.Config, Deploy: true, Memory: 8 << 30},
 		want{"W203", failed, "lockout.handler"}, want{"W018", failed, "profile"}, want{"W032", failed, "issuer"}, want{"W037", info, "security.contacts"}, want{"W116", info, "mail.transport"})
 }
@@ -521,6 +523,56 @@ func TestMailsOfTheHoneypotThatNobodyGetsAreFound(t *testing.T) {
 		}
 		wantFindings(t, in, nobody)
 		in.Config.Honeypot.Mail = false
+		wantFindings(t, in)
+	})
+}
+
+func TestUsersWhoWaitForAMailThatNobodySendsAreCounted(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		in := load(t)
+		in.Config.Mail = config.Mail{}
+		in = house(t, s, in, &now)
+		in.Config.Password.Argon2 = config.Default().Password.Argon2
+		said := func() posture.Finding {
+			t.Helper()
+			list := findings(t, in)
+			if len(list) != 1 || list[0].ID != "W116" {
+				t.Fatalf("got %+v, want W116 alone", list)
+			}
+			return list[0]
+		}
+		wantFindings(t, in, want{"W116", info, "mail.transport"})
+		users := map[string]idp.User{}
+		for _, u := range []idp.NewUser{
+			{Username: "alice", Email: "alice@example.com", EmailVerified: true}, {Username: "bob"},
+			{Username: "dave", Email: "dave@example.com"}, {Username: "erin", Email: "erin@example.com"},
+		} {
+			var err error
+			if users[u.Username], err = in.Provider.AddUser(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantFindings(t, in, want{"W116", failed, "mail.transport"})
+		if f := said(); !strings.Contains(f.Detail, "2 users whose address is not verified cannot get in") || !strings.Contains(f.Remedy, "`postern user verify NAME`") {
+			t.Errorf("it says %s %s", f.Detail, f.Remedy)
+		}
+		if err := in.Provider.DisableUser(t.Context(), users["erin"].ID); err != nil {
+			t.Fatal(err)
+		}
+		if f := said(); !strings.Contains(f.Detail, "1 user whose address") {
+			t.Errorf("without erin it says %s", f.Detail)
+		}
+		in.Config.Email.Verification = "optional"
+		wantFindings(t, in)
+		in.Config.Email.Verification = "mandatory"
+		in.Config.Signup.Mode = "open"
+		wantFindings(t, in, want{"W116", failed, "mail.transport"}, want{"W116", failed, "mail.transport"})
+		if err := in.Provider.DisableUser(t.Context(), users["dave"].ID); err != nil {
+			t.Fatal(err)
+		}
+		wantFindings(t, in, want{"W116", failed, "mail.transport"})
+		in.Config.Mail.Transport = "dir:mails"
 		wantFindings(t, in)
 	})
 }

@@ -71,9 +71,9 @@ var risks = []Risk{
 		Explain: "Whoever finds a browser that is signed in changes the address and with it the password, or deletes the account.",
 		Remedy:  "Set sudo.required to true, and sudo.timeout to 5m.",
 	}, {
-		ID: "W116", Level: Info, Title: "No mail is sent", Deploy: true, judge: judgeMail,
-		Explain: "Nobody can reset their password or prove their address, nobody is told that their account was locked, and no administrator what the honeypot caught.",
-		Remedy:  "Set mail.transport and mail.from.",
+		ID: "W116", Level: Info, Title: "No mail is sent", judge: judgeMail, ask: askMail,
+		Explain: "Nobody can reset their password or prove their address, nobody is told that their account was locked, and no administrator what the honeypot caught. Where email.verification is mandatory, whoever has an address that is not verified waits for a code that nobody sends.",
+		Remedy:  "Set mail.transport and mail.from; until then add users with --email-verified, or say that an address is theirs with `postern user verify NAME`.",
 	}, {
 		ID: "W117", Level: Warning, Title: "A mailbox is enough to sign in", judge: judgeLoginCode,
 		Explain: "With a mailed code whoever reads somebody's mail signs in as them, administrators too, and nothing else is asked for.",
