@@ -167,4 +167,11 @@ in the order in which people are told what is wrong.`},
 	{"CFG-084", "what security.txt says", `security.contacts are mailto:, https: or tel: addresses; security.expires is a time with a zone;
 security.policy and security.encryption are addresses with https; security.languages are tags such as
 en or pt-BR (RFC 9116 §2.5).`},
+	{"CFG-085", "who needs a second factor", `Each line of mfa.policies is MATCH => POLICY, where MATCH is role=admin or group=NAME, and POLICY is
+off, optional or required. mfa.required_from is a time as in RFC 3339.`},
+	{"CFG-086", "the values of acr", `Each line of mfa.acr is VALUE => LEVEL. The value is what relying parties ask for in acr_values and read
+in tokens; the level is pwd, mfa, phr or phrh. A value stands once, a level may have several.`},
+	{"CFG-087", "passkeys", `Browsers use passkeys only where the relying party ID is the host of the page or a domain that it is in, and
+never at an address such as 192.0.2.1. Related origins are https origins, without a path. Models are named by
+their AAGUID, which their makers publish.`},
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Password   Password   `yaml:"password"`
 	Sessions   Sessions   `yaml:"sessions"`
 	Sudo       Sudo       `yaml:"sudo"`
+	MFA        MFA        `yaml:"mfa"`
 	Account    Account    `yaml:"account"`
 	Security   Security   `yaml:"security"`
 	RateLimits RateLimits `yaml:"rate_limits"`
@@ -270,6 +271,83 @@ type Sudo struct {
 	Required bool `yaml:"required" example:"true"`
 	// Timeout is how long a proof is fresh.
 	Timeout time.Duration `yaml:"timeout" min:"30s" max:"1d" example:"5m"`
+}
+
+// MFA is about second factors, passkeys, and what the acr of a sign-in says.
+type MFA struct {
+	// Policy is off, so that nobody can set up a second factor, optional, or required of everybody. Who
+	// has one is asked for it in any case.
+	Policy string `yaml:"policy" oneof:"off,optional,required" example:"optional"`
+	// Policies are other policies for some: MATCH => POLICY, where MATCH is role=admin or group=NAME.
+	// Of several that match the strictest holds.
+	Policies []string `yaml:"policies" example:"[\"role=admin => required\", \"group=staff => required\"]"`
+	// EnrolGrace is how long somebody of whom a second factor is required may go on without one, since
+	// their account was made, or since required_from. Administrators have no such time.
+	EnrolGrace time.Duration `yaml:"enrol_grace" min:"0s" max:"365d" example:"7d"`
+	// RequiredFrom is when the policy began, as 2026-01-31T09:00:00Z: nobody's time of enrol_grace
+	// begins earlier.
+	RequiredFrom string `yaml:"required_from" example:"2026-01-31T09:00:00Z"`
+	// ACR says which values of acr (OpenID Connect Core 1.0 §2) stand for what: VALUE => LEVEL, where
+	// LEVEL is pwd for one factor, mfa for two, phr for one that cannot be phished, or phrh where its
+	// key cannot leave the device. Of a level's values the first one is told unless another is asked for.
+	ACR []string `yaml:"acr" example:"[\"urn:postern:acr:pwd => pwd\", \"urn:postern:acr:mfa => mfa\", \"phr => phr\", \"phrh => phrh\", \"https://refeds.org/profile/mfa => mfa\"]"`
+
+	TOTP           TOTP           `yaml:"totp"`
+	WebAuthn       WebAuthn       `yaml:"webauthn"`
+	Recovery       Recovery       `yaml:"recovery"`
+	TrustedBrowser TrustedBrowser `yaml:"trusted_browser"`
+}
+
+// TOTP is about authenticator apps (RFC 6238).
+type TOTP struct {
+	// Issuer is the name that apps show; by default branding.name.
+	Issuer string `yaml:"issuer" example:"Example"`
+	// Digits of a code. Some apps know only 6.
+	Digits int `yaml:"digits" min:"6" max:"8" example:"6"`
+	// Algorithm of new secrets. Some apps know only SHA1.
+	Algorithm string `yaml:"algorithm" oneof:"SHA1,SHA256" example:"SHA1"`
+	// SkewPast is how many time steps, of 30 s, a code may be late.
+	SkewPast int `yaml:"skew_past" min:"0" max:"2" example:"1"`
+	// SkewFuture is how many it may be early, for clocks that are fast.
+	SkewFuture int `yaml:"skew_future" min:"0" max:"1" example:"0"`
+}
+
+// WebAuthn is about passkeys and security keys.
+type WebAuthn struct {
+	// RPID is the relying party ID (Web Authentication Level 3 §4): the issuer's host by default, or a
+	// domain that it is in. Whoever changes it voids every passkey.
+	RPID string `yaml:"rp_id" example:"example.com"`
+	// RPName is the name that browsers show; by default branding.name.
+	RPName string `yaml:"rp_name" example:"Example"`
+	// RelatedOrigins are origins beside the issuer's at which its passkeys may be used, which
+	// /.well-known/webauthn tells browsers (Web Authentication Level 3 §5.11).
+	RelatedOrigins []string `yaml:"related_origins" example:"[\"https://example.org\"]"`
+	// UserVerification is preferred, or required of every new passkey and security key. A passkey that
+	// is the whole sign-in needs it in any case.
+	UserVerification string `yaml:"user_verification" oneof:"preferred,required" example:"preferred"`
+	// ClonedKey is what happens to a key whose counter shows that it was copied: disable, or refuse
+	// the one attempt.
+	ClonedKey string `yaml:"cloned_key" oneof:"disable,refuse" example:"disable"`
+	// AdminModels are the AAGUIDs of the models that administrators may register, any where it is
+	// empty.
+	AdminModels []string `yaml:"admin_models" example:"[\"ee882879-721c-4913-9775-3dfcce97072a\"]"`
+	// Offer offers a passkey, once in a browser, to who signed in by password.
+	Offer bool `yaml:"offer" example:"true"`
+}
+
+// Recovery is about recovery codes.
+type Recovery struct {
+	// Count is how many there are.
+	Count int `yaml:"count" min:"4" max:"20" example:"10"`
+}
+
+// TrustedBrowser is about browsers in which people are not asked for their second factor.
+type TrustedBrowser struct {
+	// Enabled lets people trust a browser. It never holds for administrators, for something sensitive,
+	// or where a relying party asks for two factors.
+	Enabled bool `yaml:"enabled" example:"false"`
+	// Lifetime is how long a browser is trusted.
+	Lifetime time.Duration `yaml:"lifetime" min:"1h" max:"90d" example:"14d"`
 }
 
 // Account is about the pages on which people look after their own account.
@@ -567,7 +645,15 @@ func Default() *Config {
 			Verification: "mandatory", VerificationByCode: true, MaxAttempts: 3, Timeout: 15 * time.Minute,
 			LinkTTL: 72 * time.Hour, PlusAddressing: "allow",
 		},
-		Sudo:    Sudo{Required: true, Timeout: 5 * time.Minute},
+		Sudo: Sudo{Required: true, Timeout: 5 * time.Minute},
+		MFA: MFA{
+			Policy: "optional", Policies: []string{"role=admin => required"},
+			ACR:            []string{"urn:postern:acr:pwd => pwd", "urn:postern:acr:mfa => mfa", "phr => phr", "phrh => phrh"},
+			TOTP:           TOTP{Digits: 6, Algorithm: "SHA1", SkewPast: 1},
+			WebAuthn:       WebAuthn{UserVerification: "preferred", ClonedKey: "disable", Offer: true},
+			Recovery:       Recovery{Count: 10},
+			TrustedBrowser: TrustedBrowser{Lifetime: 14 * 24 * time.Hour},
+		},
 		Account: Account{DeleteGrace: 30 * 24 * time.Hour},
 		Password: Password{
 			MinLength: 12, Validators: []string{"length", "similarity", "common", "numeric", "zxcvbn"}, MinScore: 3,

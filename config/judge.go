@@ -66,6 +66,12 @@ var rules = []rule{
 	{"security.policy", func(c *Config) *complaint { return judgeWebAddress(c.Security.Policy) }},
 	{"security.languages", judgeLanguages},
 	{"security.encryption", func(c *Config) *complaint { return judgeWebAddress(c.Security.Encryption, "dns", "openpgp4fpr") }},
+	{"mfa.required_from", judgeRequiredFrom},
+	{"mfa.totp.issuer", func(c *Config) *complaint { return judgeShownName(c.MFA.TOTP.Issuer) }},
+	{"mfa.webauthn.rp_id", judgeRPID},
+	{"mfa.webauthn.rp_name", func(c *Config) *complaint { return judgeShownName(c.MFA.WebAuthn.RPName) }},
+	{"mfa.webauthn.related_origins", judgeRelatedOrigins},
+	{"mfa.webauthn.admin_models", judgeAdminModels},
 	{"password.argon2.memory_kib", judgeArgon2},
 	{"password.hash_memory_mib", judgeHashMemory},
 	{"sessions.idle_timeout", judgeIdleTimeout},
@@ -88,6 +94,15 @@ var rules = []rule{
 	{"metrics.listen", judgeMetrics},
 }
 
+// lineRules judge every line of a list, since who wrote one of them wrongly wrote the next so, too.
+var lineRules = []struct {
+	key   string
+	judge func(c *Config) []complaint
+}{
+	{"mfa.policies", judgeFactorPolicies},
+	{"mfa.acr", judgeACR},
+}
+
 func (l *loader) judge(s *Loaded) {
 	for _, k := range allKeys() {
 		if l.broken[k.Path] {
@@ -103,6 +118,14 @@ func (l *loader) judge(s *Loaded) {
 		}
 		if c := r.judge(s.Config); c != nil {
 			l.find(s.problem(r.key, *c))
+		}
+	}
+	for _, r := range lineRules {
+		if l.broken[r.key] {
+			continue
+		}
+		for _, c := range r.judge(s.Config) {
+			l.find(s.problem(r.key, c))
 		}
 	}
 }

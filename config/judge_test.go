@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
 	"strings"
@@ -229,6 +230,15 @@ func TestO6EveryProblemHasPlaceValueReasonRemedyAndCode(t *testing.T) {
 		"sign-up at no time":            {file: good + "signup: {open_from: tomorrow}\n", want: expect{"CFG-082", "signup.open_from", "f.yaml:2:21", `"tomorrow"`, "is no time", "Write date, time and zone (RFC 3339): 2026-01-31T09:00:00Z, or …+01:00."}},
 		"validator that is none":        {file: good + "password: {validators: [lenght]}\n", want: expect{"CFG-083", "password.validators", "f.yaml:2:24", "", "has \"lenght\", which is no validator", "Write length, similarity, common, numeric, complexity or zxcvbn."}},
 		"contact that is none":          {file: good + "security: {contacts: [security@example.com]}\n", want: expect{"CFG-084", "security.contacts", "f.yaml:2:22", "", "has \"security@example.com\", which is no address to report to", "Write mailto:security@example.com, https://example.com/report or tel:+1-201-555-0123."}},
+		"policy for nobody":             {file: good + "mfa: {policies: [\"role=owner => required\"]}\n", want: expect{"CFG-085", "mfa.policies", "f.yaml:2:17", "", "has \"role=owner => required\", which is for nobody", "Write role=admin or group=NAME before the arrow."}},
+		"policy that is none":           {file: good + "mfa: {policies: [\"group=staff => must\"]}\n", want: expect{"CFG-085", "mfa.policies", "f.yaml:2:17", "", "has \"group=staff => must\", whose policy is none", "Write off, optional or required behind the arrow."}},
+		"policy without an arrow":       {file: good + "mfa: {policies: [\"role=admin: off\"]}\n", want: expect{"CFG-085", "mfa.policies", "f.yaml:2:17", "", "has \"role=admin: off\", which assigns nothing", "Write MATCH => POLICY: role=admin => required."}},
+		"factors from no time on":       {file: good + "mfa: {required_from: 2026-01-31}\n", want: expect{"CFG-085", "mfa.required_from", "f.yaml:2:22", `"2026-01-31"`, "is no time", "Write date, time and zone (RFC 3339): 2026-01-31T09:00:00Z, or …+01:00."}},
+		"level that is none":            {file: good + "mfa: {acr: [\"gold => high\"]}\n", want: expect{"CFG-086", "mfa.acr", "f.yaml:2:12", "", "has \"gold => high\", whose level is none", "Write pwd, mfa, phr or phrh behind the arrow."}},
+		"acr twice":                     {file: good + "mfa: {acr: [\"gold => mfa\", \"gold => phr\"]}\n", want: expect{"CFG-086", "mfa.acr", "f.yaml:2:12", "", "has \"gold\" twice", "Remove one of the two."}},
+		"passkeys of elsewhere":         {file: good + "mfa: {webauthn: {rp_id: example.org}}\n", want: expect{"CFG-087", "mfa.webauthn.rp_id", "f.yaml:2:25", `"example.org"`, "is neither the issuer's host, which is id.example.com, nor a domain that it is in", "Write id.example.com, a domain that it ends with, or nothing."}},
+		"related page":                  {file: good + "mfa: {webauthn: {related_origins: [\"https://example.org/\"]}}\n", want: expect{"CFG-087", "mfa.webauthn.related_origins", "f.yaml:2:35", "", "has \"https://example.org/\", which is no https origin", "Write scheme and host alone, in small letters: https://example.org."}},
+		"model by its name":             {file: good + "mfa: {webauthn: {admin_models: [YubiKey]}}\n", want: expect{"CFG-087", "mfa.webauthn.admin_models", "f.yaml:2:32", "", "has \"YubiKey\", which is no AAGUID", "Write it as its maker does: ee882879-721c-4913-9775-3dfcce97072a."}},
 		"nameless instance":             {file: good + "branding: {name: \" \"}\n", want: expect{"CFG-060", "branding.name", "f.yaml:2:18", `" "`, "is no name for people", "Write 1 to 64 printable characters."}},
 		"script for help":               {file: good + "branding: {support: \"javascript:alert(1)\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"javascript:alert(1)"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
 		"mail to nobody":                {file: good + "branding: {support: \"mailto:\"}\n", want: expect{"CFG-061", "branding.support", "f.yaml:2:21", `"mailto:"`, "is neither a mail address nor a web address", "Write mailto:help@example.com or https://example.com/help."}},
@@ -589,5 +599,67 @@ func TestADomainIsInOneListAlone(t *testing.T) {
 	}})
 	if problems, _ := err.(config.Problems); len(problems) != 1 || problems[0].Key != "email.blocked_domains" {
 		t.Errorf("got %v, want a problem of email.blocked_domains", err)
+	}
+}
+
+func TestWhatSecondFactorsNeedIsJudged(t *testing.T) {
+	for key, values := range map[string]map[string]bool{
+		"mfa.policies": {
+			`["role=admin => required"]`: true, `["group=staff=>optional","role=admin => off"]`: true, `[]`: true,
+			`["role=admin"]`: false, `["=> off"]`: false, `["group= => off"]`: false, `["role=admin => "]`: false, `["user=bob => off"]`: false,
+		},
+		"mfa.required_from": {"2026-01-31T09:00:00Z": true, "": true, "soon": false},
+		"mfa.acr": {
+			`["https://refeds.org/profile/mfa => mfa","mfa => mfa"]`: true, `[]`: true,
+			`["mfa"]`: false, `[" => mfa"]`: false, `["two words => mfa"]`: false, `["x => MFA"]`: false,
+		},
+		"mfa.totp.issuer":      {"Example: Accounts": true, "": true, "a\tb": false},
+		"mfa.webauthn.rp_name": {"Söhne & Co": true, " ": false},
+		"mfa.webauthn.rp_id": {
+			"id.example.com": true, "example.com": true, "": true,
+			"com": false, "other.example.com": false, "ample.com": false, "https://example.com": false, "ID.example.com": false, ".example.com": false,
+		},
+		"mfa.webauthn.related_origins": {
+			`["https://example.org","https://example.net:8443"]`: true, `["http://example.org"]`: false, `["example.org"]`: false,
+			`["https://example.org?"]`: false, `["https://u@example.org"]`: false, `["https://Example.org"]`: false, `["https://"]`: false,
+		},
+		"mfa.webauthn.admin_models": {`["ee882879-721c-4913-9775-3dfcce97072a"]`: true, `["ee882879"]`: false, `["*"]`: false},
+	} {
+		for value, good := range values {
+			_, err := config.Load(config.Source{Set: []string{"issuer=https://id.example.com", key + "=" + value}})
+			problems, _ := err.(config.Problems)
+			if good != (err == nil) || !good && (len(problems) != 1 || problems[0].Key != key) {
+				t.Errorf("%s=%s: got %v, want it to be good: %t", key, value, err, good)
+			}
+		}
+	}
+}
+
+func TestEveryBadLineOfPoliciesAndOfACRIsTold(t *testing.T) {
+	_, err := config.Load(config.Source{Set: []string{
+		"issuer=https://id.example.com", `mfa.policies=["role=owner => off","role=admin => required","group=staff => must","staff"]`,
+		`mfa.acr=["gold => high","mfa => mfa","mfa => phr","silver"]`,
+	}})
+	problems, _ := err.(config.Problems)
+	told := map[string]bool{}
+	for _, p := range problems {
+		told[p.Key+" "+p.Reason] = true
+	}
+	want := map[string]bool{
+		`mfa.policies has "role=owner => off", which is for nobody`: true, `mfa.policies has "group=staff => must", whose policy is none`: true,
+		`mfa.policies has "staff", which assigns nothing`: true, `mfa.acr has "gold => high", whose level is none`: true,
+		`mfa.acr has "mfa" twice`: true, `mfa.acr has "silver", which assigns nothing`: true,
+	}
+	if !maps.Equal(told, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+}
+
+func TestWherePasskeysCannotBeThereIsNoRelyingPartyID(t *testing.T) {
+	for id, good := range map[string]bool{"": true, "192.0.2.7": false, "2.7": false} {
+		_, err := config.Load(config.Source{Set: []string{"issuer=https://192.0.2.7", "mfa.webauthn.rp_id=" + id}})
+		if problems, _ := err.(config.Problems); good != (err == nil) || !good && problems[0].Key != "mfa.webauthn.rp_id" {
+			t.Errorf("%q: got %v, want it to be good: %t", id, err, good)
+		}
 	}
 }

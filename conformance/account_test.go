@@ -175,7 +175,7 @@ func TestAPersonSignsUpAndGoesBackToTheRelyingParty(t *testing.T) {
 
 func TestAPersonWhoForgotThePasswordSetsANewOne(t *testing.T) {
 	eachWay(t, func(t *testing.T, b *tab, d demo, suffix string) {
-		who := d.Users[map[string]int{"js": 0, "plain": 1}[suffix]]
+		who := d.Users[map[string]int{"js": 0, "plain": 2}[suffix]]
 		email := who.Username + "@example.com"
 		b.open(d.RelyingParty)
 		b.press("#sign-in")
@@ -209,7 +209,7 @@ func TestAPersonWhoForgotThePasswordSetsANewOne(t *testing.T) {
 
 func TestAPersonSignsInWithAMailedCode(t *testing.T) {
 	eachWay(t, func(t *testing.T, b *tab, d demo, suffix string) {
-		who := d.Users[map[string]int{"js": 0, "plain": 1}[suffix]]
+		who := d.Users[map[string]int{"js": 0, "plain": 2}[suffix]]
 		b.open(d.RelyingParty)
 		b.press("#sign-in")
 		b.follow("/login/code")
@@ -229,7 +229,7 @@ func TestAPersonSignsInWithAMailedCode(t *testing.T) {
 
 func TestAPersonChangesTheAddressAndUndoesIt(t *testing.T) {
 	eachWay(t, func(t *testing.T, b *tab, d demo, suffix string) {
-		who := d.Users[map[string]int{"js": 0, "plain": 1}[suffix]]
+		who := d.Users[map[string]int{"js": 0, "plain": 2}[suffix]]
 		was, is := who.Username+"@example.com", who.Username+"@example.net"
 		b.logIn(d, who.Username, who.Password)
 		b.open(d.Issuer + "/account/emails/add")
@@ -296,7 +296,7 @@ func TestS0_38_APasswordChangeEndsEveryOtherBrowserAndToken(t *testing.T) {
 
 func TestAPersonEndsASessionAndTakesAnAppBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, b *tab, d demo, suffix string) {
-		who := d.Users[map[string]int{"js": 0, "plain": 1}[suffix]]
+		who := d.Users[map[string]int{"js": 0, "plain": 2}[suffix]]
 		other := newTab(t, suffix == "js")
 		other.visitParty(d, who.Username, who.Password)
 		b.visitParty(d, who.Username, who.Password)
@@ -326,7 +326,7 @@ func TestAPersonEndsASessionAndTakesAnAppBack(t *testing.T) {
 
 func TestAPersonDeletesTheAccountAndKeepsItAfterAll(t *testing.T) {
 	eachWay(t, func(t *testing.T, b *tab, d demo, suffix string) {
-		who := d.Users[map[string]int{"js": 0, "plain": 1}[suffix]]
+		who := d.Users[map[string]int{"js": 0, "plain": 2}[suffix]]
 		b.logIn(d, who.Username, who.Password)
 		b.open(d.Issuer + "/account/delete")
 		b.fill("#confirm", who.Username)
@@ -519,7 +519,7 @@ func TestS0_37_APersonWithALentPasswordChoosesTheirOwnBeforeTheyGoOn(t *testing.
 // S0-61: a mail about a sign-in leads to a page whose button ends it, for whoever has the mail.
 func TestS0_61_APersonSaysThatASignInWasSomebodyElse(t *testing.T) {
 	eachWay(t, func(t *testing.T, b *tab, d demo, suffix string) {
-		who := d.Users[map[string]int{"js": 0, "plain": 1}[suffix]]
+		who := d.Users[map[string]int{"js": 0, "plain": 2}[suffix]]
 		b.logIn(d, who.Username, who.Password)
 		thief, owner := newTab(t, true), newTab(t, suffix == "js")
 		thief.logIn(d, who.Username, who.Password)

@@ -86,7 +86,7 @@ func TestAPersonSignsInThroughChromium(t *testing.T) {
 		needs(t, "Chromium", chromiumPath)
 		d := startDemo(t, database)
 		t.Run("with JavaScript", func(t *testing.T) { wholeJob(newTab(t, true), d, 0) })
-		t.Run("without JavaScript", func(t *testing.T) { wholeJob(newTab(t, false), d, 1) })
+		t.Run("without JavaScript", func(t *testing.T) { wholeJob(newTab(t, false), d, 2) })
 	})
 }
 
@@ -202,7 +202,7 @@ func TestPagesAreAccessible(t *testing.T) {
 	needs(t, "Chromium", chromiumPath)
 	needs(t, "axe-core", axePath)
 	d := startDemo(t, "")
-	alice, bob := d.Users[0], d.Users[1]
+	alice, carol := d.Users[0], d.Users[2]
 	b := newTab(t, true)
 
 	b.open(d.RelyingParty)
@@ -256,7 +256,7 @@ func TestPagesAreAccessible(t *testing.T) {
 		b.Errorf("ui_locales=de: the page is in %q", got)
 	}
 	b.inspect("login-de")
-	b.signIn(bob.Username, bob.Password)
+	b.signIn(carol.Username, carol.Password)
 	b.inspect("consent-de")
 }
 

@@ -140,6 +140,7 @@ func newInstance() (folder, issuer string, environment []string, err error) {
 	environment = append(os.Environ(),
 		"POSTERN_ISSUER="+issuer, "POSTERN_LISTEN="+address, "POSTERN_PROFILE=development",
 		"POSTERN_DATABASE__URL=sqlite:"+filepath.Join(folder, "postern.db"),
+		"POSTERN_MAIL__TRANSPORT=dir:"+filepath.Join(folder, "mail"), "POSTERN_MAIL__FROM=postern@example.com",
 		// Sixty sign-ins from one address are what an attack looks like, and their hashes would
 		// be all that this machine does.
 		"POSTERN_RATE_LIMITS=false", "POSTERN_PASSWORD__ARGON2__MEMORY_KIB=64",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -209,6 +210,9 @@ type Checklist struct {
 	EmailVerified  bool
 	OtherSessions  int
 	UnknownDevices int // sign-ins by browsers that were not known, in the last 30 days
+	HasFactor      bool
+	HasPasskey     bool
+	RecoveryLeft   int // recovery codes that can be used still
 }
 
 // checkedDays is how far back the checklist looks.
@@ -216,8 +220,16 @@ const checkedDays = 30 * 24 * time.Hour
 
 // Checklist judges the account of v's user.
 func (p *Provider) Checklist(ctx context.Context, v *Visit) (Checklist, error) {
-	c := Checklist{EmailVerified: v.User.EmailVerified}
-	_, err := p.store.Password(ctx, v.User.ID)
+	c := Checklist{
+		EmailVerified: v.User.EmailVerified, HasFactor: v.User.HasFactor(),
+		HasPasskey: slices.Contains(v.User.Factors, factorPasskey),
+	}
+	codes, err := p.store.RecoveryCodes(ctx, v.User.ID)
+	if err != nil {
+		return Checklist{}, stored("list recovery codes", err)
+	}
+	c.RecoveryLeft = unused(codes)
+	_, err = p.store.Password(ctx, v.User.ID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Checklist{}, stored("find a password", err)
 	}

@@ -11,24 +11,44 @@ import (
 	"time"
 
 	"postern/idp/guard"
+	"postern/idp/passkey"
 	"postern/idp/secret"
 )
 
 // An AuthenticatorKind says how an authenticator proves who someone is.
 type AuthenticatorKind string
 
-// PasswordKind is a password; Secret is its PHC string.
-const PasswordKind AuthenticatorKind = "password"
+// The kinds of authenticators.
+const (
+	PasswordKind AuthenticatorKind = "password"       // Secret is its PHC string
+	TOTPKind     AuthenticatorKind = "totp"           // an authenticator app (RFC 6238)
+	PasskeyKind  AuthenticatorKind = "webauthn"       // a passkey or security key (Web Authentication Level 3)
+	RecoveryKind AuthenticatorKind = "recovery_codes" // a set of RecoveryCodes; no second factor by itself
+)
 
 // An Authenticator is something that a user signs in with (NIST SP 800-63B's word).
 type Authenticator struct {
 	ID         ID
 	UserID     ID
 	Kind       AuthenticatorKind
-	Secret     string // a password's hash, in the form of its scheme; what other kinds need is sealed
+	Secret     string // a password's hash, in the form of its scheme; "" of other kinds
 	Scheme     string // of a password, by secret.SchemeOf: what decoys are chosen by (I-21)
 	CreatedAt  time.Time
 	LastUsedAt *time.Time
+
+	Name string // what its user calls it, at most 100 code points; "" where there is one of its kind
+	// Sealed is an app's secret, bound to row, user and kind; nil of other kinds.
+	Sealed []byte
+	// Counter is the last time step that was taken of an app, and the signature counter of a passkey.
+	Counter int64
+	// Credential is a passkey's ID, which no other user's has; nil of other kinds.
+	Credential []byte
+	Passkey    *passkey.Record // of a passkey; as a column a JSON object
+	// Setup is the session in which an app is set up whose first code was not shown yet; zero once it
+	// was. Until then it is no factor.
+	Setup ID
+	// DisabledAt is when a passkey was found to be copied and ceased to count.
+	DisabledAt *time.Time
 }
 
 // AuthenticatorStore keeps authenticators.
@@ -100,6 +120,9 @@ func (p *Provider) replacePassword(ctx context.Context, u User, a Authenticator)
 // of theirs. It lifts v's session to the new epoch and returns its new token. It is Denied where
 // the current password is wrong, and Stale where the session or the user changed since v was read.
 func (p *Provider) ChangePassword(ctx context.Context, v *Visit, current, new string) (SignedIn, error) {
+	if err := needLive(v); err != nil {
+		return SignedIn{}, err
+	}
 	first, err := p.allowPassword(ctx, v, current)
 	if err != nil {
 		return SignedIn{}, err
@@ -188,7 +211,7 @@ func (p *Provider) tellPasswordChange(ctx context.Context, u User, s Session, fi
 	if first {
 		kind, e.Details["first"] = "password_set", true
 	}
-	if err := p.tellAlarmed(ctx, u, kind, nil); err != nil {
+	if err := p.tellAlarmed(ctx, u, &s, kind, nil); err != nil {
 		return err
 	}
 	return p.record(ctx, e)

@@ -146,14 +146,16 @@ func (c *ClaimsRequest) subjects() []any {
 	return c.IDToken["sub"].allowed()
 }
 
-// essentialACRs are the values of acr one of which the ID token must have (OpenID Connect Core
-// 1.0 §5.5.1.1); nil where any will do.
-func (c *ClaimsRequest) essentialACRs() []any {
-	if c == nil || c.IDToken["acr"] == nil || !c.IDToken["acr"].Essential {
+// acr is how the ID token's acr is asked for (OpenID Connect Core 1.0 §5.5.1.1), nil for not at all.
+func (c *ClaimsRequest) acr() *ClaimRequest {
+	if c == nil {
 		return nil
 	}
-	return c.IDToken["acr"].allowed()
+	return c.IDToken["acr"]
 }
+
+// AsksForACR tells whether acr is asked for by one or several values.
+func (c *ClaimsRequest) AsksForACR() bool { return c.acr().allowed() != nil }
 
 // allowed are the values that the claim may have, nil for any.
 func (c *ClaimRequest) allowed() []any {

@@ -3,7 +3,9 @@ package idp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/idp/guard"
@@ -40,11 +42,15 @@ type Metadata struct {
 	IDTokenAlg              string `json:"id_token_signed_response_alg,omitempty"`
 	DefaultMaxAge           *int64 `json:"default_max_age,omitempty"` // seconds
 	RequireAuthTime         bool   `json:"require_auth_time,omitempty"`
+	DefaultACRValues        List   `json:"default_acr_values,omitempty"` // of a request that asks for none
 	// Of ours: PKCE is required of every client, a public one included, unless PKCEOptional
 	// exempts a confidential one; users of FirstParty clients are asked for consent only where
 	// the request says prompt=consent.
 	PKCEOptional bool `json:"pkce_optional,omitempty"`
 	FirstParty   bool `json:"first_party,omitempty"`
+	// MinimumACR is the value of acr (mfa.acr) that every sign-in for the client reaches at least, and
+	// its tokens at userinfo (RFC 9470); "" for any.
+	MinimumACR string `json:"minimum_acr,omitempty"`
 }
 
 // Column implements Column.
@@ -159,6 +165,9 @@ func (p *Provider) AddClient(ctx context.Context, c Client, chosenSecret string)
 	}
 	c.Metadata.complete()
 	if err := c.check(chosenSecret); err != nil {
+		return Client{}, "", err
+	}
+	if err := p.checkACRs(&c.Metadata); err != nil {
 		return Client{}, "", err
 	}
 	now := p.Now()
@@ -292,6 +301,43 @@ func (p *Provider) changeClient(ctx context.Context, id string, fn func(*Client)
 		}
 		return p.record(ctx, e)
 	})
+}
+
+// UpdateClient lets change have a client's metadata, checks what became of them, and writes them. What
+// was issued stays as it is. It is Invalid as AddClient is.
+func (p *Provider) UpdateClient(ctx context.Context, id string, change func(*Metadata)) (Client, error) {
+	var updated Client
+	err := p.changeClient(ctx, id, func(c *Client) (Event, error) {
+		change(&c.Metadata)
+		if err := c.check(""); err != nil {
+			return Event{}, err
+		}
+		if err := p.checkACRs(&c.Metadata); err != nil {
+			return Event{}, err
+		}
+		updated = *c
+		return eventClientUpdated(*c), nil
+	})
+	if err != nil {
+		return Client{}, stored("update a client", err)
+	}
+	return updated, nil
+}
+
+// checkACRs refuses values of acr that the settings do not know: nobody could ever sign in for a client
+// that demands one.
+func (p *Provider) checkACRs(m *Metadata) error {
+	known := p.ACRValues()
+	if m.MinimumACR != "" && !slices.Contains(known, m.MinimumACR) {
+		return flaw("minimum_acr", "must be one of mfa.acr: "+strings.Join(known, ", "))
+	}
+	switch list := slices.Sorted(slices.Values(m.DefaultACRValues)); {
+	case !containsAll(known, list):
+		return flaw("default_acr_values", "must be among mfa.acr: "+strings.Join(known, ", "))
+	case len(slices.Compact(list)) < len(m.DefaultACRValues), len(list) > maxACRValues:
+		return flaw("default_acr_values", fmt.Sprintf("must be at most %d values, each once", maxACRValues))
+	}
+	return nil
 }
 
 // DeleteClient removes a client with its consents and grants.

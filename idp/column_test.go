@@ -35,7 +35,7 @@ func TestFactsComeBackAsTheyWerePutIn(t *testing.T) {
 	for _, facts := range []Facts{
 		{},
 		{RedirectURI: "https://rp.example/cb?a=b&c=\"d\"", RedirectSent: true, Challenge: "c", Nonce: "n\\\u2028\",\"", AuthTime: 1767316000,
-			ACR: ACRPassword, AMR: []string{"pwd", "otp"}, Claims: `{"userinfo":{"email":null}}`, AuthTimeAsked: true, RequestedAt: 1767316001},
+			ACR: "urn:postern:acr:pwd", AMR: []string{"pwd", "otp"}, Claims: `{"userinfo":{"email":null}}`, AuthTimeAsked: true, RequestedAt: 1767316001},
 	} {
 		text, err := facts.Column()
 		if err != nil {

@@ -67,7 +67,7 @@ func (p *Provider) GiveConsent(ctx context.Context, in *Interaction, v *Visit) e
 			return err
 		}
 		if v.Consent == nil { // an app that is new to them
-			err := p.tellAlarmed(ctx, v.User, "consent_given", map[string]string{"app": app, "link": p.cfg.Issuer + "/account/apps"})
+			err := p.tellAlarmed(ctx, v.User, &v.Session, "consent_given", map[string]string{"app": app, "link": p.cfg.Issuer + "/account/apps"})
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,13 @@ type Device struct {
 	CreatedAt time.Time
 	SeenAt    time.Time // the last complete sign-in
 	DeadAt    time.Time
+	Address   string // of the last complete sign-in
+	UserAgent string
+	// TrustedUntil is until when the user's second factor is not asked for in it, nil for never. It is
+	// void once the epoch rises, also where the device stays known.
+	TrustedUntil *time.Time
+	// OfferedAt is when a passkey was offered in it, nil for never.
+	OfferedAt *time.Time
 }
 
 // DeviceStore keeps known devices.
@@ -26,8 +33,15 @@ type DeviceStore interface {
 	// Device finds a user's device by its hash where its epoch is the user's, or returns ErrNotFound.
 	// For the zero userID it does the same work.
 	Device(ctx context.Context, userID ID, hash []byte, now time.Time) (Device, error)
-	// PutDevice adds or renews a device, and removes the user's oldest beyond `keep`.
+	// PutDevice adds or renews a device, and removes the user's oldest beyond `keep`. What is set of
+	// TrustedUntil and OfferedAt stays where d has nil and the same epoch; with another one the trust goes.
 	PutDevice(ctx context.Context, d Device, keep int) error
+	// Devices lists a user's devices that are alive at now and whose epoch is the user's, the one that
+	// was seen last first, at most a hundred.
+	Devices(ctx context.Context, userID ID, now time.Time) ([]Device, error)
+	// MarkDevice writes TrustedUntil and OfferedAt of d, or returns ErrNotFound, also where its epoch is
+	// another.
+	MarkDevice(ctx context.Context, d Device) error
 }
 
 const (
@@ -69,11 +83,13 @@ func (p *Provider) presentDevice(ctx context.Context, s *SignedIn) Device {
 	now := p.Now()
 	return Device{
 		UserID: s.User.ID, Hash: hash[:], Epoch: s.User.Epoch, CreatedAt: now, SeenAt: now, DeadAt: now.Add(deviceLife),
+		Address: s.Session.Address, UserAgent: s.Session.UserAgent,
 	}
 }
 
 // liftDevice makes the known device that the visitor of ctx comes with one of u's next epoch, in the
-// Tx of ctx that raises it, before it does. What is no known device becomes none (I-20).
+// Tx of ctx that raises it, before it does. What is no known device becomes none (I-20), and what was
+// trusted is so no more.
 func (p *Provider) liftDevice(ctx context.Context, u User) error {
 	v := VisitorFrom(ctx)
 	if v.Device == [32]byte{} {
@@ -86,6 +102,6 @@ func (p *Provider) liftDevice(ctx context.Context, u User) error {
 	if err != nil {
 		return err
 	}
-	d.Epoch = u.Epoch + 1
+	d.Epoch, d.TrustedUntil = u.Epoch+1, nil
 	return p.store.PutDevice(ctx, d, maxDevices)
 }

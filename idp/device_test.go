@@ -97,6 +97,50 @@ func TestI20_AKnownDeviceIsAsStrictAsTheAccountAndForgottenOnceItsBucketIsEmpty(
 	}, lockoutAlone("username:5/1h"))
 }
 
+func TestI20_ASignInThatASecondFactorCompletesFillsTheBucketOfItsDevice(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		a, _ := h.bob(t)
+		ctx, in, v := h.enterPending(t, 2, "bob")
+		s, err := h.ProveByCode(ctx, in, v, a.code(t, 0), false)
+		if err != nil || s.Device == nil {
+			t.Fatalf("got %+v and %v, want a device", s.Device, err)
+		}
+		laptop := sha256.Sum256(s.Device[:])
+		for range 3 { // fewer mistakes at a time than the bucket has
+			for range 3 {
+				if err := h.tryAt(t, "192.0.2.1", laptop, "bob", "wrong password"); idp.CodeOf(err) != wrong {
+					t.Fatalf("its own failures: %v", err)
+				}
+			}
+			h.clock.turn(2 * time.Hour)
+			h.completeAt(t, laptop, a)
+		}
+		h.wantCodes(t, "203.0.113.66", "bob", wrong, wrong, wrong, wrong, locked)
+		if err := h.tryAt(t, "192.0.2.1", laptop, "bob", alicePassword); err != nil {
+			t.Errorf("while strangers have locked the account: %v", err)
+		}
+	}, lockoutAlone("username:5/1h"))
+}
+
+// completeAt signs bob in by password and app, in a browser with that device.
+func (h *house) completeAt(t testing.TB, device [32]byte, a app) {
+	t.Helper()
+	visitor := idp.Visitor{Address: netip.MustParseAddr("192.0.2.1"), Browser: [32]byte{9}, Device: device}
+	ctx, in := idp.WithVisitor(t.Context(), &visitor), h.BeginOwn("/")
+	s, err := h.LogIn(ctx, in, idp.LogIn{Identifier: "bob", Password: alicePassword})
+	if err != nil {
+		t.Fatalf("by password: %v", err)
+	}
+	visitor.Pending = s.Token
+	v, err := h.PendingVisit(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = h.ProveByCode(ctx, in, v, a.code(t, 0), false); err != nil || s.Session.State != idp.Live {
+		t.Fatalf("by the app: %v", err)
+	}
+}
+
 func TestI20_ABrowserIsGivenADeviceOnceAndKeepsIt(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.addUser(t, "alice")

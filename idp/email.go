@@ -91,18 +91,23 @@ func (p *Provider) AddEmail(ctx context.Context, v *Visit, in *Interaction, addr
 	if err != nil {
 		return stored("find an address", err)
 	}
-	in.Ticket, err = p.askForAddress(ctx, v, a.Text, p.isTaken(claims, v.User.ID))
+	in.Ticket, err = p.askForAddress(ctx, v, a.Text, isProved(claims, v.User.ID))
 	in.Proved = false
 	p.answerAfter(ctx, started, 0)
 	return err
 }
 
-// isTaken tells whether an address, of which these are the claims, is another's than a user's. With
-// login.prevent_enumeration strict it is only once that other proved it: until then anybody may.
+// isProved tells whether an address, of which these are the claims, is verified as another's than a
+// user's. A claim alone keeps nobody from proving that it is theirs.
+func isProved(claims []Email, userID ID) bool {
+	return slices.ContainsFunc(claims, func(e Email) bool { return e.UserID != userID && e.VerifiedAt != nil })
+}
+
+// isTaken is isProved for a sign-up, to which a claim without proof is as good where an address is
+// on a list before it is proved.
 func (p *Provider) isTaken(claims []Email, userID ID) bool {
-	return slices.ContainsFunc(claims, func(e Email) bool {
-		return e.UserID != userID && (e.VerifiedAt != nil || !p.strict())
-	})
+	return isProved(claims, userID) ||
+		!p.strict() && slices.ContainsFunc(claims, func(e Email) bool { return e.UserID != userID })
 }
 
 // manageEmail tells whether v's user may change their addresses now.
@@ -131,7 +136,7 @@ func (p *Provider) askForAddress(ctx context.Context, v *Visit, address string, 
 			return err
 		}
 		mail := Mail{Kind: kind, To: address, Locale: localeOf(u), Args: args}
-		if err := p.enqueueMail(ctx, mail, "", p.Now()); err != nil {
+		if err := p.enqueueMail(ctx, mail, p.oneOf(mail), p.Now()); err != nil {
 			return err
 		}
 		return p.record(ctx, eventEmail("user.email_asked", v, address))
@@ -154,7 +159,7 @@ func (p *Provider) VerifyOwnEmail(ctx context.Context, v *Visit, in *Interaction
 		if _, err := p.redeem(ctx, t); err != nil {
 			return err
 		}
-		if err := p.tellAdded(ctx, u, t.Address); err != nil {
+		if err := p.tellAdded(ctx, u, &v.Session, t.Address); err != nil {
 			return err
 		}
 		if err := p.ownAddress(ctx, u, t.Address); err != nil {
@@ -171,10 +176,10 @@ func (p *Provider) VerifyOwnEmail(ctx context.Context, v *Visit, in *Interaction
 	return err
 }
 
-// tellAdded tells the addresses that u proved of another one, before it is theirs. The oldest, which
+// tellAdded tells the addresses that u proved of another one, added in the session s, before it is theirs. The oldest, which
 // no thief brought, gets a link that undoes it with all that was done since: to end the sessions
 // would leave a thief an address that resets are mailed to.
-func (p *Provider) tellAdded(ctx context.Context, u User, address string) error {
+func (p *Provider) tellAdded(ctx context.Context, u User, s *Session, address string) error {
 	own, err := p.store.Emails(ctx, u.ID)
 	if err != nil || p.mailer == nil {
 		return err
@@ -184,7 +189,7 @@ func (p *Provider) tellAdded(ctx context.Context, u User, address string) error 
 	for i, e := range own {
 		args := map[string]string{"email": address}
 		if i == 0 {
-			if args["not_me"], _, err = p.revertLink(ctx, u, e, address); err != nil {
+			if args["not_me"], _, err = p.revertLink(ctx, u, s, undoing{e, address}); err != nil {
 				return err
 			}
 		}
@@ -195,13 +200,23 @@ func (p *Provider) tellAdded(ctx context.Context, u User, address string) error 
 	return nil
 }
 
+// An undoing makes one address the primary one again and removes another.
+type undoing struct {
+	to      Email
+	another string
+}
+
 // revertLink makes a ticket in the Tx of ctx by which an address of u is the primary one again, and
-// returns its address and when it ends. What goes with it is removed: another address, and all that
-// were added since.
-func (p *Provider) revertLink(ctx context.Context, u User, to Email, another string) (link string, ends time.Time, err error) {
-	key, _ := p.keyOf(another)
+// returns its address and when it ends. What goes with it is removed: another address, all that were
+// added since, and the factors that were made since the session s began, in which it was done.
+func (p *Provider) revertLink(ctx context.Context, u User, s *Session, what undoing) (link string, ends time.Time, err error) {
+	since, err := p.suspectSince(ctx, u, s)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	key, _ := p.keyOf(what.another)
 	t, _, token := p.newTicket(ctx, mailing{
-		purpose: ForRevert, user: u, address: to.Address, life: revertWithin, payload: []byte(key),
+		purpose: ForRevert, user: u, address: what.to.Address, life: revertWithin, payload: sinceThen(since, []byte(key)),
 	})
 	return p.cfg.Issuer + "/account/revert?ticket=" + token, t.ExpiresAt, p.store.AddTicket(ctx, t)
 }
@@ -275,7 +290,7 @@ func (p *Provider) MakePrimary(ctx context.Context, v *Visit, id ID) error {
 			return err
 		}
 		for _, other := range all {
-			if err := p.tellPrimary(ctx, u, other, e); err != nil {
+			if err := p.tellPrimary(ctx, u, &v.Session, other, e); err != nil {
 				return err
 			}
 		}
@@ -283,18 +298,18 @@ func (p *Provider) MakePrimary(ctx context.Context, v *Visit, id ID) error {
 	})
 }
 
-// tellPrimary tells an address of u that another one, or itself, is the primary one now. all is as it
-// was before: the one that was the primary one gets the link by which that is undone, unless it came
-// later than the present one. Else who takes a thief's address off again would mail the thief a way
-// back.
-func (p *Provider) tellPrimary(ctx context.Context, u User, to, primary Email) error {
+// tellPrimary tells an address of u that another one, or itself, is the primary one now, by what was
+// done in the session s. to is as it was before: the one that was the primary one gets the link by which
+// that is undone, unless it came later than the present one. Else who takes a thief's address off again
+// would mail the thief a way back.
+func (p *Provider) tellPrimary(ctx context.Context, u User, s *Session, to, primary Email) error {
 	if to.VerifiedAt == nil {
 		return nil
 	}
 	if !to.Primary || to.CreatedAt.After(primary.CreatedAt) {
 		return p.tellTo(ctx, u, to.Address, "email_primary_changed", map[string]string{"email": primary.Address})
 	}
-	link, ends, err := p.revertLink(ctx, u, to, primary.Address)
+	link, ends, err := p.revertLink(ctx, u, s, undoing{to, primary.Address})
 	if err != nil {
 		return err
 	}
@@ -317,7 +332,7 @@ func (p *Provider) RemoveEmail(ctx context.Context, v *Visit, id ID) error {
 		if e.Primary {
 			return &Error{Kind: Conflict, Code: "email_primary", Field: "email"}
 		}
-		if err := p.tellAlarmed(ctx, u, "email_removed", map[string]string{"email": e.Address}); err != nil {
+		if err := p.tellAlarmed(ctx, u, &v.Session, "email_removed", map[string]string{"email": e.Address}); err != nil {
 			return err
 		}
 		if err := p.store.RemoveEmail(ctx, u.ID, id); err != nil {
@@ -331,15 +346,19 @@ func (p *Provider) RemoveEmail(ctx context.Context, v *Visit, id ID) error {
 }
 
 // RevertEmail redeems the link that a former primary address was sent: it is the primary one again.
-// What took its place and whatever was added since is removed, every session ends, the password is
-// void, and the address is mailed a link for a new one. A deletion that was asked for is off. Its
+// What took its place and whatever was added since is removed, factors too, every session ends, the
+// password is void, and the address is mailed a link for a new one. A deletion that was asked for is off. Its
 // error is Denied with link_over, and Conflict where the address is another's by now.
 func (p *Provider) RevertEmail(ctx context.Context, token string) error {
 	t, err := p.openLink(ctx, ForRevert, token)
 	if err != nil {
 		return err
 	}
-	usurper, err := p.payload(&t)
+	payload, err := p.payload(&t)
+	if err != nil {
+		return err
+	}
+	since, usurper, err := readSince(payload)
 	if err != nil {
 		return err
 	}
@@ -355,16 +374,25 @@ func (p *Provider) RevertEmail(ctx context.Context, token string) error {
 		if err := p.restoreAddress(ctx, u, &t, string(usurper)); err != nil {
 			return err
 		}
+		// A thief whose address was the oldest one for a while has such links, too: the first of all wins.
+		if err := p.store.EndLaterTickets(ctx, t, p.Now()); err != nil {
+			return err
+		}
 		if u, err = p.store.User(ctx, u.ID); err != nil { // as the addresses left it
 			return err
 		}
 		if u.DeleteAt != nil {
 			u.Status, u.DeleteAt = Active, nil
 		}
-		if err := p.secure(ctx, u, "email_reverted", void, t.Address); err != nil {
+		removed, err := p.secure(ctx, u, rescue{why: "email_reverted", since: since, void: void, address: t.Address})
+		if err != nil {
 			return err
 		}
-		return p.record(ctx, Event{Kind: "user.email_reverted", Actor: u.ID.String(), UserID: u.ID, Details: Details{"email": t.Address}})
+		e := Event{Kind: "user.email_reverted", Actor: u.ID.String(), UserID: u.ID, Details: Details{"email": t.Address}}
+		if len(removed) > 0 {
+			e.Details["removed"] = removed
+		}
+		return p.record(ctx, e)
 	})
 	return stored("undo a change of the primary address", err)
 }
@@ -463,20 +491,6 @@ func (p *Provider) tell(ctx context.Context, u User, kind string, args map[strin
 		}
 	}
 	return nil
-}
-
-// tellAlarmed is tell with the link of those who did not do it.
-func (p *Provider) tellAlarmed(ctx context.Context, u User, kind string, args map[string]string) error {
-	if p.mailer == nil {
-		return nil
-	}
-	link, err := p.alarmLink(ctx, u, ID{})
-	if err != nil {
-		return err
-	}
-	alarmed := map[string]string{"not_me": link}
-	maps.Copy(alarmed, args)
-	return p.tell(ctx, u, kind, alarmed)
 }
 
 // tellTo is tell for one address of u.

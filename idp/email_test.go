@@ -109,22 +109,35 @@ func TestS0_78_WhoDidNotAddAnAddressTakesItOffByTheMailToTheOldestOne(t *testing
 	})
 }
 
-func TestAnAddressThatAnotherClaimsWithoutProofCanBeAddedWhereSeveralMay(t *testing.T) {
-	each(t, func(t *testing.T, h *house) {
-		m := h.withPostman(t)
-		h.addUser(t, "alice")
-		h.addUnverified(t)
-		s := h.enter(t, 1, "alice", alicePassword)
-		for kind, want := range map[string]string{"true": "account_exists", "strict": "verify_code"} {
-			h.cfg.Login.PreventEnumeration = kind
-			if err := h.AddEmail(by(t, 1, s.Token), h.visitOf(t, s), &idp.Interaction{}, "dave@example.com"); err != nil {
-				t.Fatal(err)
-			}
-			if mail := h.only(t, m, want); mail.To != "dave@example.com" {
-				t.Errorf("%s: sent %+v", kind, mail)
-			}
-		}
-	})
+func TestS0_25_AnAddressThatAnotherOnlyClaimsIsWhoseProofComesFirst(t *testing.T) {
+	for _, kind := range []string{"true", "strict"} {
+		t.Run(kind, func(t *testing.T) {
+			each(t, func(t *testing.T, h *house) {
+				m := h.withPostman(t)
+				alice := h.addUser(t, "alice")
+				dave := h.addUnverified(t)
+				s := h.enter(t, 1, "alice", alicePassword)
+				in, ctx := &idp.Interaction{}, by(t, 1, s.Token)
+				if err := h.AddEmail(ctx, h.visitOf(t, s), in, "dave@example.com"); err != nil {
+					t.Fatal(err)
+				}
+				mail := h.only(t, m, "verify_code")
+				if mail.To != "dave@example.com" {
+					t.Errorf("sent %+v", mail)
+				}
+				// The claim stands until somebody proves more.
+				if u, err := h.FindUser(t.Context(), "dave@example.com"); err != nil || u.ID != dave.ID {
+					t.Errorf("the address finds %+v and %v, want dave still", u, err)
+				}
+				if err := h.VerifyOwnEmail(ctx, h.visitOf(t, s), in, mail.Args["code"]); err != nil {
+					t.Fatal(err)
+				}
+				if u, err := h.FindUser(t.Context(), "dave@example.com"); err != nil || u.ID != alice.ID {
+					t.Errorf("the address finds %+v and %v, want who proved it", u, err)
+				}
+			}, enumeration(kind))
+		})
+	}
 }
 
 func TestAnOperatorConfirmsAnAddress(t *testing.T) {
@@ -237,7 +250,7 @@ func TestS0_78_AnotherPrimaryAddressCanBeUndoneByTheFormerOneWhateverTheThiefDid
 		if _, err := h.tryLogIn(t, "198.51.100.1", "alice", newPassword); idp.CodeOf(err) != "invalid_credentials" {
 			t.Errorf("the thief's password: got %v", err)
 		}
-		reset := h.only(t, m, "reset")
+		reset := h.only(t, m, "secured")
 		if reset.To != "alice@example.com" {
 			t.Errorf("the reset goes to %s", reset.To)
 		}
@@ -323,6 +336,104 @@ func TestAThiefsAddressIsMailedNoWayBack(t *testing.T) {
 		slices.Sort(told)
 		if got, want := strings.Join(told, ", "), "alice@example.com alice@example.com, evil@example.com alice@example.com, evil@example.com evil@example.com"; got != want {
 			t.Errorf("told %s, want %s", got, want)
+		}
+	})
+}
+
+func TestS0_78_AThiefsWayBackDiesWithTheOwnersRecovery(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		alice := h.addUser(t, "alice")
+		s := h.enter(t, 66, "alice", alicePassword)
+		h.clock.turn(time.Minute)
+		evil := h.addAddress(t, m, 66, s, "evil@example.net")
+		owners := h.only(t, m, "email_added").Args["not_me"]
+		h.clock.turn(time.Second)
+		if err := h.MakePrimary(by(t, 66, s.Token), h.visitOf(t, s), evil.ID); err != nil {
+			t.Fatal(err)
+		}
+		list, err := h.Emails(t.Context(), h.visitOf(t, s))
+		if err != nil || len(list) != 2 || list[1].Address != "alice@example.com" {
+			t.Fatalf("got %+v and %v", list, err)
+		}
+		if err := h.RemoveEmail(by(t, 66, s.Token), h.visitOf(t, s), list[1].ID); err != nil {
+			t.Fatal(err)
+		}
+		// The thief's address is the oldest one by now, and is told of the next.
+		h.clock.turn(time.Second)
+		h.addAddress(t, m, 66, s, "evil2@example.net")
+		thiefs := h.latest(t, m, "email_added", "evil@example.net", "not_me")
+		if thiefs == "" {
+			t.Fatalf("sent %s", m.kinds())
+		}
+		alarm := h.latest(t, m, "email_removed", "evil@example.net", "not_me")
+
+		h.clock.turn(time.Hour)
+		if err := h.RevertEmail(by(t, 1, idp.SessionToken{}), tokenOf(owners)); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, h.RevertEmail(by(t, 66, idp.SessionToken{}), tokenOf(thiefs)), idp.Denied, "link_over", "")
+		wantError(t, h.WasNotMe(by(t, 66, idp.SessionToken{}), tokenOf(alarm)), idp.Denied, "link_over", "")
+		if list, err := h.store.Emails(t.Context(), alice.ID); err != nil || len(list) != 1 || list[0].Address != "alice@example.com" {
+			t.Errorf("the addresses are %+v, %v, want alice's alone", list, err)
+		}
+		if to := recipients(h.sent(t, m, "secured")); to != "alice@example.com" {
+			t.Errorf("resets went to %s", to)
+		}
+	})
+}
+
+func TestS0_78_TheOwnersWayBackOutlivesTheThiefs(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		alice := h.addUser(t, "alice")
+		s := h.enter(t, 66, "alice", alicePassword)
+		h.clock.turn(time.Minute)
+		evil := h.addAddress(t, m, 66, s, "evil@example.net")
+		owners := h.only(t, m, "email_added").Args["not_me"]
+		h.clock.turn(time.Second)
+		if err := h.MakePrimary(by(t, 66, s.Token), h.visitOf(t, s), evil.ID); err != nil {
+			t.Fatal(err)
+		}
+		list, err := h.Emails(t.Context(), h.visitOf(t, s))
+		if err != nil || len(list) != 2 {
+			t.Fatalf("got %+v and %v", list, err)
+		}
+		if err := h.RemoveEmail(by(t, 66, s.Token), h.visitOf(t, s), list[1].ID); err != nil {
+			t.Fatal(err)
+		}
+		h.clock.turn(time.Second)
+		h.addAddress(t, m, 66, s, "evil2@example.net")
+		thiefs := h.latest(t, m, "email_added", "evil@example.net", "not_me")
+		if err := h.RevertEmail(by(t, 66, idp.SessionToken{}), tokenOf(thiefs)); err != nil {
+			t.Fatal(err)
+		}
+		h.clock.turn(time.Hour)
+		if err := h.RevertEmail(by(t, 1, idp.SessionToken{}), tokenOf(owners)); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := h.store.Emails(t.Context(), alice.ID); err != nil || len(list) != 1 || list[0].Address != "alice@example.com" {
+			t.Errorf("the addresses are %+v, %v, want alice's alone", list, err)
+		}
+	})
+}
+
+func TestS0_78_AWayBackEnablesNobodyWhomAnOperatorDisabled(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		alice := h.addUser(t, "alice")
+		s := h.enter(t, 1, "alice", alicePassword)
+		h.addAddress(t, m, 1, s, "alice@work.example")
+		link := h.only(t, m, "email_added").Args["not_me"]
+		if _, err := h.DeleteOwn(by(t, 1, s.Token), h.visitOf(t, s)); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.DisableUser(t.Context(), alice.ID); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, h.RevertEmail(by(t, 1, idp.SessionToken{}), tokenOf(link)), idp.Denied, "link_over", "")
+		if u, err := h.FindUser(t.Context(), "alice"); err != nil || u.Status != idp.Disabled {
+			t.Errorf("got %+v and %v, want her disabled", u, err)
 		}
 	})
 }

@@ -194,7 +194,7 @@ func eventPasswordNotConfirmed(s Session) Event {
 func eventSignedIn(s Session, clientID string) Event {
 	return Event{
 		Kind: kindSignedIn, Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: clientID,
-		Details: Details{"methods": s.AMR(), "remembered": s.Remembered},
+		Details: Details{"methods": s.Methods.amr(), "remembered": s.Remembered},
 	}
 }
 
@@ -233,6 +233,12 @@ func eventClientSecretRotated(c Client, revoked int) Event {
 // eventClientSecretsRevoked tells that all secrets but the newest ended.
 func eventClientSecretsRevoked(c Client, revoked int) Event {
 	return Event{Kind: "client.secrets_revoked", ClientID: c.ID, Details: Details{"revoked": revoked}}
+}
+
+// eventClientUpdated tells what the client demands from now on of whoever signs in for it.
+func eventClientUpdated(c Client) Event {
+	d := Details{"minimum_acr": c.Metadata.MinimumACR, "default_acr_values": c.Metadata.DefaultACRValues}
+	return Event{Kind: "client.updated", ClientID: c.ID, Details: d}
 }
 
 func eventClientDeleted(id string) Event { return Event{Kind: "client.deleted", ClientID: id} }

@@ -64,6 +64,7 @@ func readGate(cfg *config.Config) (gateSettings, []SettingProblem) {
 	if !cfg.RateLimits.Off {
 		s.guard.Limits = r.limits(&cfg.RateLimits)
 		s.guard.Limits[actionCrossSite] = s.guard.Limits[actionLoginFailed]
+		s.guard.Limits[actionAppFailed] = s.guard.Limits[actionFactorFailed]
 	}
 	s.guard.Lockout = r.lockout(&cfg.Lockout)
 	r.systems(&s.guard.Lockout, cfg.Places.ASNFile)

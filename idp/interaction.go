@@ -19,6 +19,8 @@ const (
 	StepSignUp  Step = "sign_up"
 	StepVerify  Step = "verify_email"
 	StepChange  Step = "change_password"
+	StepFactor  Step = "second_factor"
+	StepEnrol   Step = "enrol"
 	StepDenied  Step = "denied" // the End-User said no: not a page, but the end
 )
 
@@ -122,81 +124,109 @@ type Policy struct {
 	SignUp bool
 	// Verified users alone come in.
 	Verified bool
+	// ACRs are the values of acr that mean something.
+	ACRs ACRs
+	// Least is the level that the client asks of every sign-in, NoLevel for none.
+	Least Level
+	// NoPasskeys says that browsers know no passkeys of ours: at an issuer that is an address.
+	NoPasskeys bool
+	// Factors are who must have a second factor; nil leaves it to everybody.
+	Factors *FactorRules
 }
 
 // PolicyFor is the policy for a client; nil stands for our own pages.
 func (p *Provider) PolicyFor(c *Client) Policy {
-	return Policy{
+	policy := Policy{
 		NoConsent: c == nil || c.Metadata.FirstParty, Public: c != nil && c.Public(),
-		SignUp: p.SignUpOpen(), Verified: p.mustVerify(),
+		SignUp: p.SignUpOpen(), Verified: p.mustVerify(), ACRs: p.acrs, Factors: p.factorRules, NoPasskeys: p.passkeys == nil,
 	}
+	if c != nil {
+		policy.Least = p.acrs.minimum(c.Metadata.MinimumACR)
+	}
+	return policy
 }
 
 type rule struct {
 	Need
-	holds func(in *Interaction, v *Visit, p Policy) bool
+	holds func(in *Interaction, v *Visit, p Policy, now time.Time) bool
 }
 
 // The table is read from the top; the first need that holds decides. Each visit to the
 // authorization endpoint judges all of it anew, so that no step can be skipped. Rules below
 // "no session" have a visit.
 var rules = []rule{
-	{Need{StepDenied, "the End-User refused", "access_denied"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepDenied, "the End-User refused", "access_denied"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return in.Denied
 	}},
-	// OpenID Connect Core 1.0 §5.5.1.1: what no session can reach is a failed authentication, and
-	// OpenID Connect Core Error Code unmet_authentication_requirements 1.0 names it.
-	{Need{StepDenied, "an essential acr that nobody can reach", "unmet_authentication_requirements"}, func(in *Interaction, v *Visit, p Policy) bool {
-		wanted := in.Request.Claims.essentialACRs()
-		return wanted != nil && !slices.Contains(wanted, any(ACRPassword))
+	// What no session can reach is refused before anybody signs in for it.
+	{Need{StepDenied, "an essential acr that nobody can reach", "unmet_authentication_requirements"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
+		d := in.demands()
+		return d.essential && d.least(p.ACRs, HardwareBound) == NoLevel
 	}},
 	// Initiating User Registration via OpenID Connect 1.0 §4. While nobody may sign up the request is
 	// one to sign in, and whoever signs in instead has no need of another account.
-	{Need{StepSignUp, "prompt=create", "interaction_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepSignUp, "prompt=create", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		// Whoever signed up by a link did so in another tab, while this one waited.
 		return p.SignUp && in.prompts("create") && in.Authenticated.IsZero() && (v == nil || in.Ticket.IsZero())
 	}},
-	{Need{StepLogIn, "no session", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepLogIn, "no session", "login_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return v == nil
 	}},
-	{Need{StepLogIn, "prompt=login", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
-		return in.prompts("login") && in.Authenticated != v.Session.Authentication
+	{Need{StepLogIn, "prompt=login", "login_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
+		return in.prompts("login") && in.counted(&v.Session).level() == NoLevel
 	}},
-	{Need{StepLogIn, "max_age", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
-		// Started, not now: the age is that of the request, and the time that the End-User takes
-		// with the pages does not count (I-5). max_age=0 is prompt=login.
-		most := in.Request.MaxAge
-		return most != nil && in.Authenticated != v.Session.Authentication &&
-			(*most == 0 || in.Started.Unix()-v.Session.AuthTime().Unix() > *most)
+	// max_age=0 is prompt=login.
+	{Need{StepLogIn, "max_age", "login_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
+		return in.Request.MaxAge != nil && in.counted(&v.Session).level() == NoLevel
 	}},
 	// OpenID Connect Core 1.0 §3.1.2.1 (id_token_hint) and §3.1.2.2 (sub asked for by its value).
-	{Need{StepLogIn, "the request names another user", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepLogIn, "the request names another user", "login_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		if !in.Request.Subject.IsZero() && in.Request.Subject != v.User.ID {
 			return true
 		}
 		wanted := in.Request.Claims.subjects()
 		return wanted != nil && !slices.Contains(wanted, any(v.User.ID.String()))
 	}},
-	{Need{StepSelect, "prompt=select_account", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepSelect, "prompt=select_account", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		// Whoever signs in within the interaction has chosen.
 		return in.prompts("select_account") && in.Chosen != v.Session.ID && in.Authenticated != v.Session.Authentication
 	}},
 	// Alice signed in or consented here, and then bob signed in in another tab: the code must not
 	// be bob's unless he says so.
-	{Need{StepSelect, "somebody else signed in meanwhile", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepSelect, "somebody else signed in meanwhile", "account_selection_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return !in.Doer.IsZero() && in.Doer != v.User.ID && in.Chosen != v.Session.ID
 	}},
-	{Need{StepVerify, "verification is mandatory", "interaction_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	// A password alone earns little (I-19): whoever has a factor owes it, and whoever must have one
+	// gets one, before anything else is told or done.
+	{Need{StepFactor, "the user has a second factor", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, now time.Time) bool {
+		return v.User.HasFactor() && v.User.owesFactor(in.counted(&v.Session), v.Session.Trusted, p.Factors, now)
+	}},
+	// OpenID Connect Core 1.0 §5.5.1.1: an essential acr that cannot be met is a failed authentication,
+	// and OpenID Connect Core Error Code unmet_authentication_requirements 1.0 names it.
+	{Need{StepDenied, "an acr that the End-User cannot reach", "unmet_authentication_requirements"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
+		return p.asked(in, v).never
+	}},
+	{Need{StepFactor, "a stronger sign-in is asked for", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
+		return p.asked(in, v).level != NoLevel && v.User.HasFactor()
+	}},
+	// Whoever typed a wrong address, or another's, would bind a factor to it.
+	{Need{StepVerify, "an address is proved before a second factor", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, now time.Time) bool {
+		return v.User.owesVerification(true) && p.enrols(in, v, now)
+	}},
+	{Need{StepEnrol, "a second factor is required", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, now time.Time) bool {
+		return p.enrols(in, v, now)
+	}},
+	{Need{StepVerify, "verification is mandatory", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return v.User.owesVerification(p.Verified)
 	}},
-	{Need{StepChange, "the password must be changed", "interaction_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepChange, "the password must be changed", "interaction_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return v.User.MustChangePassword
 	}},
 	// It owed something that it owes no more, and nobody made it live.
-	{Need{StepLogIn, "a sign-in was not completed", "login_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepLogIn, "a sign-in was not completed", "login_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return v.Session.State == Pending
 	}},
-	{Need{StepConsent, "prompt=consent", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepConsent, "prompt=consent", "consent_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		// Asked for, it is shown to users of first-party clients, too: OpenID Connect Core 1.0
 		// §3.1.2.1.
 		return in.prompts("consent") && !in.consentedBy(v)
@@ -204,10 +234,10 @@ var rules = []rule{
 	// RFC 8252 §8.6: any program on the End-User's device can send the request of a client without
 	// a secret and listen for the answer, so that what was allowed before may not have been allowed
 	// to this one. Only an https redirect URI is a proof, since it leads to its owner.
-	{Need{StepConsent, "a client that cannot prove who it is", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepConsent, "a client that cannot prove who it is", "consent_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return p.Public && !p.NoConsent && !strings.HasPrefix(in.Request.RedirectURI, "https://") && !in.consentedBy(v)
 	}},
-	{Need{StepConsent, "grant does not cover the request", "consent_required"}, func(in *Interaction, v *Visit, p Policy) bool {
+	{Need{StepConsent, "grant does not cover the request", "consent_required"}, func(in *Interaction, v *Visit, p Policy, _ time.Time) bool {
 		return !p.NoConsent && !v.Consent.Covers(in.Request.Scopes, in.Request.Claims.Names())
 	}},
 }
@@ -223,18 +253,26 @@ func (u *User) owesVerification(mandatory bool) bool {
 	return mandatory && u.Email != "" && !u.EmailVerified
 }
 
-// owes tells whether a login of u owes a step.
-func (p *Provider) owes(u *User) bool {
-	return u.MustChangePassword || u.owesVerification(p.mustVerify())
+// enrols tells whether v's user gets their first factor on the way of in, since one is required or
+// asked for.
+func (p *Policy) enrols(in *Interaction, v *Visit, now time.Time) bool {
+	return !v.User.HasFactor() &&
+		(v.User.owesFactor(in.counted(&v.Session), false, p.Factors, now) || p.asked(in, v).level != NoLevel)
+}
+
+// owes tells whether a sign-in of u, who proved what s has, owes a step.
+func (p *Provider) owes(u *User, s *Session) bool {
+	return u.owesFactor(s.Methods, s.Trusted, p.factorRules, p.Now()) ||
+		u.MustChangePassword || u.owesVerification(p.mustVerify())
 }
 
 // NextStep says what the End-User must do next for in. v is the browser's live session, or else its
 // pending one (PendingVisit), with its user and consent, nil for none. The zero Need means that nothing is left to do.
 //
-// now is what rules with ages of their own will need; those of today count from in.Started.
-func NextStep(in *Interaction, v *Visit, p Policy, _ time.Time) Need {
+// now is for rules with a time of their own; the ages of proofs count from in.Started.
+func NextStep(in *Interaction, v *Visit, p Policy, now time.Time) Need {
 	for _, r := range rules {
-		if r.holds(in, v, p) {
+		if r.holds(in, v, p, now) {
 			return r.Need
 		}
 	}

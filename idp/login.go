@@ -1,6 +1,7 @@
 package idp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,8 @@ func (p *Provider) LogIn(ctx context.Context, in *Interaction, l LogIn) (SignedI
 		f.answer = &Error{Kind: Denied, Code: "account_disabled"}
 		return SignedIn{}, p.failLogIn(ctx, f)
 	}
-	signedIn, err := p.startSession(ctx, in, newLogin{user: u, method: "pwd", authenticator: password.ID, remember: l.Remember})
+	proof := Method{Name: MethodPassword, Authenticator: password.ID, Lent: u.MustChangePassword}
+	signedIn, err := p.startSession(ctx, in, newLogin{user: u, proof: proof, remember: l.Remember})
 	if err != nil {
 		p.refund(ctx, permit)
 		return SignedIn{}, stored("log in", err)
@@ -285,13 +287,14 @@ func (p *Provider) rehash(ctx context.Context, password Authenticator, rehashed 
 type newLogin struct {
 	// user's epoch is the one that was read together with the evidence: where it rose since, the
 	// session is dead on arrival (I-2).
-	user          User
-	method        string // RFC 8176
-	authenticator ID     // zero for what was mailed
-	remember      bool
+	user     User
+	proof    Method // without its time and interaction
+	remember bool
 	// authentication is the ID that it will have, zero for a new one.
 	authentication ID
-	deed           func(ctx context.Context) error // what else is done in the Tx, nil for nothing
+	// mark is that of the interaction which it is a proof in, "" for the one at hand.
+	mark string
+	deed func(ctx context.Context) error // what else is done in the Tx, nil for nothing
 }
 
 // startSession makes a session, live or, where its user owes a step, pending.
@@ -305,11 +308,15 @@ func (p *Provider) startSession(ctx context.Context, in *Interaction, l newLogin
 	if !l.authentication.IsZero() {
 		s.Authentication = l.authentication
 	}
-	s.Methods = Methods{{Name: l.method, Authenticator: l.authenticator, At: s.CreatedAt.Truncate(time.Second)}}
+	l.proof.At, l.proof.Interaction = s.CreatedAt.Truncate(time.Second), cmp.Or(l.mark, in.mark())
+	s.Methods = Methods{l.proof}
+	if s.Trusted, err = p.trusts(ctx, &l.user); err != nil {
+		return SignedIn{}, err
+	}
 	if present != nil && present.UserID == l.user.ID {
 		s.ID, s.CreatedAt = present.ID, present.CreatedAt
-		s.Methods = present.Methods.with(s.Methods[0])
-	} else if p.owes(&l.user) {
+		s.Methods = present.Methods.with(l.proof)
+	} else if p.owes(&l.user, &s) {
 		p.pend(&s)
 	}
 	signedIn := SignedIn{Token: s.renewSecret(), Session: s, User: l.user}

@@ -11,9 +11,6 @@ import (
 // actionRequestLogInCode is limited by address and by name.
 const actionRequestLogInCode = guard.Action("request_login_code")
 
-// amrCode is the method of a mailed code (RFC 8176 §2).
-const amrCode = "otp"
-
 // RequestLogInCode mails a code to sign in with (login.code) to the verified address of whoever has
 // the identifier. in.Ticket names a ticket whoever that is, a decoy for nobody, and takes as long
 // (S0-23). The newest code replaces the older. Its errors are Throttled, Missing where the settings
@@ -36,9 +33,6 @@ func (p *Provider) RequestLogInCode(ctx context.Context, in *Interaction, identi
 	}
 	known := err == nil
 	r := guard.Request{Attempt: actionRequestLogInCode, Address: VisitorFrom(ctx).Address, Name: name}
-	if known {
-		r.Account = u.ID.String()
-	}
 	if _, err := p.guard.Spend(ctx, r); err != nil {
 		return p.refused(ctx, "mail a code", err)
 	}
@@ -46,7 +40,7 @@ func (p *Provider) RequestLogInCode(ctx context.Context, in *Interaction, identi
 		p.answerAfter(ctx, started, 0)
 		return unknownAccount()
 	}
-	m := mailing{purpose: ForLogIn, user: u, address: u.Email, life: p.cfg.Login.Code.Timeout, tries: p.cfg.Login.Code.MaxAttempts}
+	m := mailing{purpose: ForLogIn, scope: name, user: u, address: u.Email, life: p.cfg.Login.Code.Timeout, tries: p.cfg.Login.Code.MaxAttempts}
 	if !known || u.Status != Active || !u.EmailVerified {
 		m.user, m.address, m.decoy = User{}, name, true
 	}
@@ -94,7 +88,7 @@ func (p *Provider) LogInByCode(ctx context.Context, in *Interaction, code string
 		return SignedIn{}, stored("sign in by a code", err)
 	}
 	signedIn, err := p.startSession(ctx, in, newLogin{
-		user: u, method: amrCode, remember: remember,
+		user: u, proof: Method{Name: MethodMail}, remember: remember,
 		deed: func(ctx context.Context) error {
 			_, err := p.redeem(ctx, t)
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/idp/guard"
@@ -50,10 +51,13 @@ const (
 	existsForAddress = "address" // of another account, whose it is not
 )
 
+// kindAccountExists is a kind of which whoever knows an address can cause any number.
+const kindAccountExists = "account_exists"
+
 // accountExists are the kind and Args of a mail to whose address somebody used who cannot be told that
 // it is theirs.
 func (p *Provider) accountExists(what string) (kind string, args map[string]string) {
-	return "account_exists", map[string]string{"link": p.cfg.Issuer + "/login", "for": what}
+	return kindAccountExists, map[string]string{"link": p.cfg.Issuer + "/login", "for": what}
 }
 
 // actionMail is limited by recipient.
@@ -120,8 +124,7 @@ func (p *Provider) sendMail(ctx context.Context, payload []byte) error {
 	if p.mailer == nil {
 		return fmt.Errorf("send a mail: mail.transport is not set")
 	}
-	recipient, _ := guard.Canonical(m.To)
-	if _, err := p.guard.Spend(ctx, guard.Request{Attempt: actionMail, Name: recipient}); err != nil {
+	if _, err := p.guard.Spend(ctx, guard.Request{Attempt: actionMail, Name: m.recipient()}); err != nil {
 		p.metrics.sentMail(m.Kind, "put_off")
 		return gated("limit mails", err)
 	}
@@ -135,4 +138,26 @@ func (p *Provider) sendMail(ctx context.Context, payload []byte) error {
 	}
 	p.metrics.sentMail(m.Kind, "sent")
 	return nil
+}
+
+// strangers are the kinds of which whoever knows an address can cause any number.
+var strangers = []string{kindAccountExists, "reset", "reset_unknown", "login_code", "verify_code", "verify_link"}
+
+// recipient is by what the mails to m's recipient are limited. Those that strangers can cause have a
+// limit of their own, so that they delay no mail about the account.
+func (m *Mail) recipient() string {
+	key, _ := guard.Canonical(m.To)
+	if slices.Contains(strangers, m.Kind) {
+		return m.Kind + " " + key
+	}
+	return key
+}
+
+// oneOf is the name for enqueueMail by which one mail of kindAccountExists waits for a recipient; ""
+// for other kinds.
+func (p *Provider) oneOf(m Mail) string {
+	if m.Kind != kindAccountExists {
+		return ""
+	}
+	return m.Kind + " " + p.ownerOf(m.To).String()
 }

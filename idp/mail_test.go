@@ -238,3 +238,51 @@ func TestS0_40_WithoutMailPeopleSignUpWhereNothingNeedsOne(t *testing.T) {
 		})
 	}
 }
+
+func TestS0_24_SignUpsWithSomebodysAddressDelayNoMailAboutTheirAccount(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addUser(t, "alice")
+		h.enter(t, 1, "alice", alicePassword)
+		bomb := func(n int) {
+			for i := range n {
+				f := formOf(fmt.Sprintf("bomb%03d", i))
+				f.Email = "Alice@example.com"
+				if _, err := h.SignUp(atBrowser(t, byte(i+2)), h.BeginOwn("/"), f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		bomb(50)
+		if waiting, _ := h.jobs(t); waiting != 1 {
+			t.Errorf("%d mails wait for alice, want one", waiting)
+		}
+		if n := len(h.sent(t, m, "account_exists")); n != 1 {
+			t.Errorf("%d mails were sent, want one", n)
+		}
+		for range 12 { // as soon as one is sent
+			bomb(1)
+			h.doJobs(t)
+		}
+		if n := len(h.sent(t, m, "account_exists")); n != 10 {
+			t.Errorf("%d mails were sent, want as many as the limit allows", n)
+		}
+		h.enter(t, 200, "alice", alicePassword)
+		h.only(t, m, "new_sign_in")
+	}, signUpOpen)
+}
+
+func TestS0_24_OneMailAtATimeTellsThatAnAddressWasUsedForAnotherAccount(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addUser(t, "alice")
+		h.addUser(t, "bob")
+		s := h.enter(t, 1, "alice", alicePassword)
+		for range 5 {
+			if err := h.AddEmail(by(t, 1, s.Token), h.visitOf(t, s), &idp.Interaction{}, "bob@example.com"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.only(t, m, "account_exists")
+	})
+}

@@ -21,6 +21,7 @@ func (p *Provider) Personal(ctx context.Context, v *Visit) (map[string]any, erro
 		read func(context.Context, *Visit) (any, error)
 	}{
 		{"emails", p.personalEmails},
+		{"second_factors", p.personalFactors},
 		{"sessions", p.personalSessions},
 		{"apps", p.personalApps},
 		{"activity", p.personalActivity},
@@ -46,6 +47,40 @@ func (p *Provider) personalEmails(ctx context.Context, v *Visit) (any, error) {
 		})
 	}
 	return told, err
+}
+
+// personalFactors are what the user signs in with beside the password, and where that is not asked for.
+func (p *Provider) personalFactors(ctx context.Context, v *Visit) (any, error) {
+	own, err := p.OwnFactors(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	factors := make([]map[string]any, 0, len(own.Passkeys)+1)
+	if own.App != nil {
+		factors = append(factors, personalFactor(own.App))
+	}
+	for i := range own.Passkeys {
+		factors = append(factors, personalFactor(&own.Passkeys[i]))
+	}
+	told := map[string]any{"factors": factors}
+	if r := own.Recovery; r != nil {
+		told["recovery_codes"] = map[string]any{"created_at": r.CreatedAt, "left": r.Left, "of": r.Of}
+	}
+	browsers := make([]map[string]any, 0, len(own.Trusted))
+	for _, b := range own.Trusted {
+		browsers = append(browsers, map[string]any{
+			"user_agent": b.UserAgent, "address": b.Address, "seen_at": b.SeenAt, "until": b.Until,
+		})
+	}
+	told["trusted_browsers"] = browsers
+	return told, nil
+}
+
+func personalFactor(f *Factor) map[string]any {
+	return map[string]any{
+		"kind": f.Kind, "name": f.Name, "model": f.Model, "synced": f.Synced,
+		"created_at": f.CreatedAt, "last_used_at": f.LastUsedAt, "disabled_at": f.DisabledAt,
+	}
 }
 
 // personalSessions are the sessions that are kept, with those that ended.
@@ -74,7 +109,8 @@ func (p *Provider) personalApps(ctx context.Context, v *Visit) (any, error) {
 }
 
 func (p *Provider) personalActivity(ctx context.Context, v *Visit) (any, error) {
-	return p.Activity(ctx, v, ID{}, maxList)
+	list, err := p.store.EventsOf(ctx, v.User.ID, ID{}, maxList)
+	return list, stored("list an account's events", err)
 }
 
 func (p *Provider) personalAttempts(ctx context.Context, v *Visit) (any, error) {

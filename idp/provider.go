@@ -13,6 +13,7 @@ import (
 	"postern/config"
 	"postern/idp/guard"
 	"postern/idp/names"
+	"postern/idp/passkey"
 	"postern/idp/password"
 	"postern/idp/place"
 	"postern/idp/secret"
@@ -39,22 +40,25 @@ type Options struct {
 // A Provider is the identity provider: every deed is one of its methods. Its methods may be
 // called at the same time.
 type Provider struct {
-	store   Store
-	cfg     *config.Config
-	ring    *secret.Keyring
-	tokens  *Tokens
-	places  *place.Atlas
-	guard   *guard.Guard
-	hasher  *secret.Hasher
-	names   *names.Rules
-	keys    *names.Rules // by which what is typed is looked up
-	policy  *password.Policy
-	signUps signUpWindow
-	cache   cache
-	dummy   dummies
-	log     *slog.Logger
-	clock   func() time.Time
-	wait    func(context.Context, time.Duration)
+	store       Store
+	cfg         *config.Config
+	ring        *secret.Keyring
+	tokens      *Tokens
+	places      *place.Atlas
+	guard       *guard.Guard
+	hasher      *secret.Hasher
+	names       *names.Rules
+	keys        *names.Rules // by which what is typed is looked up
+	policy      *password.Policy
+	acrs        ACRs
+	factorRules *FactorRules
+	passkeys    *passkey.RelyingParty // nil where there can be none
+	signUps     signUpWindow
+	cache       cache
+	dummy       dummies
+	log         *slog.Logger
+	clock       func() time.Time
+	wait        func(context.Context, time.Duration)
 
 	gate     guard.Store // what guard counts in, for counters of p's own
 	exempt   exemption
@@ -98,6 +102,15 @@ func New(ctx context.Context, store Store, cfg *config.Config, ring *secret.Keyr
 		return nil, err
 	}
 	if p.policy, err = policyOf(cfg); err != nil {
+		return nil, err
+	}
+	if p.acrs, err = readACRs(cfg.MFA.ACR); err != nil {
+		return nil, err
+	}
+	if p.factorRules, err = readFactorRules(&cfg.MFA); err != nil {
+		return nil, err
+	}
+	if p.passkeys, err = relyingPartyOf(cfg); err != nil {
 		return nil, err
 	}
 	if p.signUps, err = readSignUpWindow(&cfg.Signup); err != nil {

@@ -2,8 +2,6 @@ package idp
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -19,12 +17,8 @@ const (
 	actionResetDone = guard.Action("reset_password_from_key")
 )
 
-const (
-	// resetTries is how often somebody may mistype the code of a reset.
-	resetTries = 3
-	// alarmLife is how long "this wasn't me" works.
-	alarmLife = 7 * 24 * time.Hour
-)
+// resetTries is how often somebody may mistype the code of a reset.
+const resetTries = 3
 
 // RequestReset mails a code and a link for a new password to whoever has the identifier: to that
 // address, or to their primary one. in.Ticket names a ticket whoever that is, a decoy for nobody,
@@ -44,9 +38,6 @@ func (p *Provider) RequestReset(ctx context.Context, in *Interaction, identifier
 		return err
 	}
 	r := guard.Request{Attempt: actionReset, Address: VisitorFrom(ctx).Address, Name: name}
-	if !u.ID.IsZero() {
-		r.Account = u.ID.String()
-	}
 	if _, err := p.guard.Spend(ctx, r); err != nil {
 		return p.refused(ctx, "ask for a reset", err)
 	}
@@ -57,7 +48,7 @@ func (p *Provider) RequestReset(ctx context.Context, in *Interaction, identifier
 	err = p.store.Tx(ctx, func(ctx context.Context) error {
 		var err error
 		if u.Status == Active && address != "" {
-			in.Ticket, err = p.mailReset(ctx, u, address)
+			in.Ticket, err = p.mailReset(ctx, u, address, name)
 		} else {
 			in.Ticket, err = p.mailNoReset(ctx, name, u.ID.IsZero())
 		}
@@ -100,9 +91,10 @@ func mayProve(own []Email, address string) bool {
 		slices.ContainsFunc(own, func(e Email) bool { return e.Address == address && proved(e) })
 }
 
-// mailReset keeps a ticket for a reset in the Tx of ctx and mails it to an address of u.
-func (p *Provider) mailReset(ctx context.Context, u User, address string) (ID, error) {
-	return p.keepReset(ctx, mailing{user: u, address: address}, p.newMailTo(ctx, u, address, "reset"))
+// mailReset keeps a ticket for a reset in the Tx of ctx and mails it to an address of u. name is the
+// key by which somebody asked, "" for nobody.
+func (p *Provider) mailReset(ctx context.Context, u User, address, name string) (ID, error) {
+	return p.keepReset(ctx, mailing{user: u, address: address, scope: name, tries: resetTries}, p.newMailTo(ctx, u, address, "reset"))
 }
 
 // mailNoReset does as much as mailReset for a key whose user may have no reset: the ticket is a decoy,
@@ -115,19 +107,21 @@ func (p *Provider) mailNoReset(ctx context.Context, key string, unknown bool) (I
 			delete(m.Args, "name")
 		}
 	}
-	return p.keepReset(ctx, mailing{address: key}, m)
+	return p.keepReset(ctx, mailing{address: key, scope: key, tries: resetTries}, m)
 }
 
 // keepReset keeps the ticket of a mailing and enqueues its mail, to nobody too, in the Tx of ctx.
 func (p *Provider) keepReset(ctx context.Context, of mailing, m Mail) (ID, error) {
-	of.purpose, of.life, of.tries = ForReset, p.cfg.Password.ResetTTL, resetTries
+	of.purpose, of.life = ForReset, p.cfg.Password.ResetTTL
 	t, code, link := p.newTicket(ctx, of)
 	if err := p.store.AddTicket(ctx, t); err != nil || p.mailer == nil {
 		return t.ID, err
 	}
-	if m.Kind == "reset" {
-		m.Args["code"], m.Args["link"] = code, p.cfg.Issuer+"/reset/link?ticket="+link
-		m.Args["expires"] = t.ExpiresAt.Format(time.RFC3339)
+	if m.Kind != "reset_unknown" {
+		m.Args["link"], m.Args["expires"] = p.cfg.Issuer+"/reset/link?ticket="+link, t.ExpiresAt.Format(time.RFC3339)
+	}
+	if code != "" && m.Kind != "reset_unknown" {
+		m.Args["code"] = code
 	}
 	_, err := p.enqueue(ctx, jobMail, "", p.Now(), m)
 	return t.ID, err
@@ -218,95 +212,13 @@ func (p *Provider) reset(ctx context.Context, u User, address string, a Authenti
 	if err := p.replacePassword(ctx, u, a); err != nil {
 		return err
 	}
-	if err := p.tellAlarmed(ctx, u, "password_reset", nil); err != nil {
+	if err := p.tellAlarmed(ctx, u, nil, "password_reset", nil); err != nil {
 		return err
 	}
 	return p.record(ctx, Event{
 		Kind: "user.password_reset", Actor: u.ID.String(), UserID: u.ID,
 		Details: Details{"sessions_ended": sessions, "grants_revoked": grants},
 	})
-}
-
-// alarmLink makes a ticket for "this wasn't me" in the Tx of ctx and returns its address. It ends a
-// session of u, or for the zero ID all of them.
-func (p *Provider) alarmLink(ctx context.Context, u User, session ID) (string, error) {
-	t, _, link := p.newTicket(ctx, mailing{
-		purpose: ForAlarm, user: u, address: u.Email, life: alarmLife, payload: session[:],
-	})
-	if err := p.store.AddTicket(ctx, t); err != nil {
-		return "", err
-	}
-	return p.cfg.Issuer + "/secure/" + link, nil
-}
-
-// WasNotMe redeems the link of a mail about a sign-in or a change: whoever has a session knows the
-// password, so that all sessions end with what hangs on them, the password is void, and the primary
-// address is mailed a reset (S0-61). The link by itself lets nobody in. Its error is Denied with
-// link_over.
-func (p *Provider) WasNotMe(ctx context.Context, token string) error {
-	t, err := p.openLink(ctx, ForAlarm, token)
-	if err != nil {
-		return err
-	}
-	session, err := p.payload(&t)
-	if err != nil {
-		return err
-	}
-	void, err := p.voidPassword(ctx, t.UserID)
-	if err != nil {
-		return err
-	}
-	err = p.store.Tx(ctx, func(ctx context.Context) error {
-		u, err := p.redeem(ctx, t)
-		if err != nil {
-			return ofLink(err)
-		}
-		if err := p.secure(ctx, u, "not_me", void, u.Email); err != nil {
-			return err
-		}
-		return p.record(ctx, Event{Kind: "user.alarmed", Actor: u.ID.String(), UserID: u.ID, SessionID: ID(session)})
-	})
-	return stored("secure an account", err)
-}
-
-// voidPassword is a password of a user that nobody knows, zero for a user who has none.
-func (p *Provider) voidPassword(ctx context.Context, userID ID) (Authenticator, error) {
-	if _, err := p.store.Password(ctx, userID); errors.Is(err, ErrNotFound) {
-		return Authenticator{}, nil
-	} else if err != nil {
-		return Authenticator{}, stored("find a password", err)
-	}
-	var unknown [32]byte
-	rand.Read(unknown[:])
-	hash, err := p.hasher.Hash(ctx, base64.RawURLEncoding.EncodeToString(unknown[:]))
-	if err != nil {
-		return Authenticator{}, hashing("hash a password that nobody knows", err)
-	}
-	return p.passwordOf(User{ID: userID}, hash), nil
-}
-
-// secure ends all that a thief may have of u, in the Tx of ctx: sessions, grants, open tickets and the
-// password, in whose place `void` comes. It mails a reset to an address of u.
-func (p *Provider) secure(ctx context.Context, u User, why string, void Authenticator, address string) error {
-	if void.Secret != "" {
-		u.MustChangePassword = true
-	}
-	if _, _, err := p.raiseEpoch(ctx, &u, why); err != nil {
-		return err
-	}
-	if void.Secret != "" {
-		if err := p.store.PutPassword(ctx, void); err != nil {
-			return err
-		}
-	}
-	if err := p.store.EndTickets(ctx, u.ID, p.Now(), ForReset, ForLogIn, ForAddress); err != nil {
-		return err
-	}
-	if u.Status != Active || address == "" {
-		return nil
-	}
-	_, err := p.mailReset(ctx, u, address)
-	return err
 }
 
 // ChooseNewPassword sets the password of whoever owes StepChange, in their pending or live session v,

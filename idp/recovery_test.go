@@ -420,7 +420,7 @@ func TestS0_61_ThisWasNotMeEndsTheSessionVoidsThePasswordAndLetsNobodyIn(t *test
 			}
 		}
 		wantError(t, h.WasNotMe(by(t, 2, idp.SessionToken{}), link), idp.Denied, "link_over", "")
-		reset := h.only(t, m, "reset")
+		reset := h.only(t, m, "secured")
 		if err := h.ResetPassword(by(t, 2, idp.SessionToken{}), &idp.Interaction{}, tokenOf(reset.Args["link"]), "a better one than before"); err != nil {
 			t.Fatal(err)
 		}
@@ -466,4 +466,149 @@ func TestSomebodyWhosePasswordWasLentChoosesAnother(t *testing.T) {
 			t.Errorf("the next session is %s", s.Session.State)
 		}
 	})
+}
+
+// waysOfCodes are the deeds that mail a code to whoever is named, and those that take it.
+func (h *house) waysOfCodes() map[string]struct {
+	ask, show func(context.Context, *idp.Interaction, string) error
+} {
+	logIn := func(ctx context.Context, in *idp.Interaction, code string) error {
+		_, err := h.LogInByCode(ctx, in, code, false)
+		return err
+	}
+	return map[string]struct {
+		ask, show func(context.Context, *idp.Interaction, string) error
+	}{"a reset": {h.RequestReset, h.ProveReset}, "a code to sign in": {h.RequestLogInCode, logIn}}
+}
+
+func TestS0_23_TwoNamesOfOneAccountAreAnsweredAsTwoOfNobody(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		h.withPostman(t)
+		h.addUser(t, "alice")
+		for what, way := range h.waysOfCodes() {
+			h.clock.turn(time.Hour)
+			seen := map[string]string{}
+			for _, name := range []string{"alice", "zoe"} {
+				first, second, ctx := h.BeginOwn("/"), h.BeginOwn("/"), by(t, 1, idp.SessionToken{})
+				answers := []error{way.ask(ctx, first, name), way.ask(ctx, second, name+"@example.com")}
+				for range 2 {
+					answers = append(answers, way.show(ctx, first, "000"), way.show(ctx, second, "000"))
+				}
+				for i := range 8 { // no more of one than of the other
+					answers = append(answers, way.ask(by(t, byte(i+2), idp.SessionToken{}), h.BeginOwn("/"), name+[]string{"", "@example.com"}[i%2]))
+				}
+				for _, err := range answers {
+					seen[name] += " " + idp.CodeOf(err)
+				}
+			}
+			if seen["alice"] != seen["zoe"] || !strings.HasPrefix(seen["zoe"], "   code_wrong code_wrong code_wrong code_wrong") {
+				t.Errorf("%s: somebody %s\nnobody   %s", what, seen["alice"], seen["zoe"])
+			}
+		}
+	}, codesOn)
+}
+
+func TestS0_23_WhatTheOwnerDoesWithACodeIsNotToldToWhoeverAskedForIt(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		u := h.addUser(t, "alice")
+		h.enter(t, 1, "alice", alicePassword)
+		for what, way := range h.waysOfCodes() {
+			for deed, react := range map[string]func(){
+				"uses the link": func() {
+					if link := h.latest(t, m, "reset", "alice@example.com", "link"); what == "a reset" {
+						if err := h.ResetPassword(by(t, 1, idp.SessionToken{}), &idp.Interaction{}, tokenOf(link), newPassword); err != nil {
+							t.Fatal(err)
+						}
+					}
+				},
+				"has another password": func() {
+					if err := h.SetPassword(t.Context(), u.ID, alicePassword); err != nil {
+						t.Fatal(err)
+					}
+				},
+				"says it was not her": func() {
+					h.clock.turn(time.Second)
+					if err := h.SetPassword(t.Context(), u.ID, alicePassword); err != nil {
+						t.Fatal(err)
+					}
+					s := h.enter(t, 77, "alice", alicePassword)
+					if _, err := h.ChangePassword(by(t, 77, s.Token), h.visitOf(t, s), alicePassword, newPassword); err != nil {
+						t.Fatal(err)
+					}
+					if err := h.WasNotMe(by(t, 1, idp.SessionToken{}), tokenOf(h.latest(t, m, "password_changed", "alice@example.com", "not_me"))); err != nil {
+						t.Fatal(err)
+					}
+				},
+			} {
+				h.clock.turn(time.Hour)
+				in, decoy, ctx := h.BeginOwn("/"), h.BeginOwn("/"), by(t, 66, idp.SessionToken{})
+				for name, in := range map[string]*idp.Interaction{"alice@example.com": in, "zoe@example.com": decoy} {
+					if err := way.ask(ctx, in, name); err != nil {
+						t.Fatalf("%s for %s: %v", what, name, err)
+					}
+				}
+				react()
+				for i, want := range []string{"code_wrong", "code_wrong", "code_over", "code_over"} {
+					got, nobodys := idp.CodeOf(way.show(ctx, in, "000")), idp.CodeOf(way.show(ctx, decoy, "000"))
+					if got != want || nobodys != want {
+						t.Errorf("%s, and she %s, guess %d: somebody's %s, nobody's %s, want %s", what, deed, i+1, got, nobodys, want)
+					}
+				}
+			}
+		}
+	}, codesOn, noLimits)
+}
+
+func TestI2_TheRightCodeOfATicketThatIsOverLetsNobodyIn(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		u := h.addUser(t, "alice")
+		ctx := by(t, 1, idp.SessionToken{})
+		for what, way := range h.waysOfCodes() {
+			kind := map[string]string{"a reset": "reset", "a code to sign in": "login_code"}[what]
+			for deed, end := range map[string]func(in idp.Interaction, code string){
+				"was used": func(in idp.Interaction, code string) {
+					if err := way.show(ctx, &in, code); err != nil {
+						t.Fatal(err)
+					}
+					if what == "a reset" {
+						if err := h.ResetPassword(ctx, &in, "", newPassword); err != nil {
+							t.Fatal(err)
+						}
+					}
+				},
+				"is of a former password": func(idp.Interaction, string) {
+					if err := h.SetPassword(t.Context(), u.ID, alicePassword); err != nil {
+						t.Fatal(err)
+					}
+				},
+				"is of a former epoch": func(idp.Interaction, string) {
+					now, err := h.store.User(t.Context(), u.ID)
+					if err != nil {
+						t.Fatal(err)
+					}
+					now.Epoch++
+					if err := h.store.ChangeUser(t.Context(), now, now.Epoch-1); err != nil {
+						t.Fatal(err)
+					}
+				},
+			} {
+				h.clock.turn(time.Hour)
+				in := h.BeginOwn("/")
+				if err := way.ask(ctx, in, "alice"); err != nil {
+					t.Fatal(err)
+				}
+				code := h.latest(t, m, kind, "alice@example.com", "code")
+				end(*in, code)
+				if err := way.show(ctx, in, code); idp.KindOf(err) != idp.Denied || in.Proved || !in.Authenticated.IsZero() {
+					t.Errorf("%s that %s: got %v and %+v", what, deed, err, in)
+				}
+				in.Proved = true // as if the proof had come before
+				if err := h.ResetPassword(ctx, in, "", "a better one than before"); idp.KindOf(err) != idp.Denied {
+					t.Errorf("%s that %s: the password was set: %v", what, deed, err)
+				}
+			}
+		}
+	}, codesOn, noLimits)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"time"
 )
@@ -40,17 +41,20 @@ type Session struct {
 	// Authentication is renewed at every authentication; interactions name it (I-5).
 	Authentication ID
 	Methods        Methods
-	Address        string
-	UserAgent      string
-	Remembered     bool   // whether the cookie outlives the browser
-	ClientID       string // the relying party that somebody signed in for, "" for none
-	CreatedAt      time.Time
-	LastSeenAt     time.Time // at most a minute behind
-	IdleAt         time.Time // when it ends for want of use
-	EndsAt         time.Time // when it ends in any case
-	EndedAt        *time.Time
-	EndedWhy       string // sign_out, password_change, disabled, replaced, admin …
-	DeadAt         time.Time
+	// Trusted says that the browser is trusted, so that the second factor was not asked for
+	// (mfa.trusted_browser). It is no method, and counts for nothing that asks for one.
+	Trusted    bool
+	Address    string
+	UserAgent  string
+	Remembered bool   // whether the cookie outlives the browser
+	ClientID   string // the relying party that somebody signed in for, "" for none
+	CreatedAt  time.Time
+	LastSeenAt time.Time // at most a minute behind
+	IdleAt     time.Time // when it ends for want of use
+	EndsAt     time.Time // when it ends in any case
+	EndedAt    *time.Time
+	EndedWhy   string // sign_out, password_change, disabled, replaced, admin …
+	DeadAt     time.Time
 }
 
 // Alive tells whether s can be used at now by a user whose epoch and status are as u says.
@@ -61,10 +65,25 @@ func (s *Session) Alive(u *User, now time.Time) bool {
 
 // A Method is one proof that a session rests on (I-7).
 type Method struct {
-	Name          string    `json:"m"` // RFC 8176: "pwd"
+	Name          string    `json:"m"` // MethodPassword …
 	Authenticator ID        `json:"a"`
 	At            time.Time `json:"t"` // cut to the second
+	// Interaction tells in which interaction it was proved (Interaction.mark), "" for none: what
+	// prompt=login and max_age count, whatever the clocks say.
+	Interaction string `json:"i,omitempty"`
+	Verified    bool   `json:"v,omitempty"` // of a passkey: the authenticator verified its user
+	Lent        bool   `json:"l,omitempty"` // of a password: an operator lent it, or others may know it
+	Hardware    bool   `json:"h,omitempty"` // of a passkey: its key cannot leave the device
 }
+
+// The names of methods. What tokens say of them is amr (RFC 8176 §2).
+const (
+	MethodPassword = "pwd"
+	MethodMail     = "mail" // a code to sign in with, or the proof of an address
+	MethodTOTP     = "totp"
+	MethodPasskey  = "webauthn"
+	MethodRecovery = "recovery"
+)
 
 // Methods are a session's proofs in the order of their times; as a column a JSON array.
 type Methods []Method
@@ -95,7 +114,7 @@ type SessionStore interface {
 	// Visit finds a session by its ID, with its user and the user's consent for clientID ("" for
 	// none). It judges nothing; it returns ErrNotFound where there is no row.
 	Visit(ctx context.Context, id ID, clientID string) (Visit, error)
-	// RenewSession writes the secret, authentication, methods, epoch, state, address, user agent,
+	// RenewSession writes the secret, authentication, methods, trust, epoch, state, address, user agent,
 	// whether it is remembered, and the times of s but CreatedAt, where the row is not ended and
 	// its authentication is still `from`. Otherwise it returns ErrConflict.
 	RenewSession(ctx context.Context, s Session, from ID) error
@@ -109,7 +128,7 @@ type SessionStore interface {
 	// EndSession ends one session, unless it ended or ran out before, and tells whether it did.
 	EndSession(ctx context.Context, id ID, why string, now time.Time) (bool, error)
 	// LiftSessions lets the user's sessions that rest on the epoch `from`, and have not ended, rest
-	// on `to`.
+	// on `to`. They are Trusted no more.
 	LiftSessions(ctx context.Context, userID ID, from, to int64) error
 	// PruneSessions deletes sessions that ended or died before t, at most a batch, and tells how many.
 	PruneSessions(ctx context.Context, t time.Time) (int, error)
@@ -118,34 +137,6 @@ type SessionStore interface {
 	// EndSessions ends a user's sessions but `except` (zero for none) and those that ended or ran
 	// out before, and returns their IDs.
 	EndSessions(ctx context.Context, userID, except ID, why string, now time.Time) ([]ID, error)
-}
-
-// The authentication context classes that a session can reach.
-const (
-	ACRPassword = "urn:postern:acr:pwd"
-)
-
-// AuthTime is the time of the oldest method that the session's acr rests on (I-7).
-func (s *Session) AuthTime() time.Time {
-	var oldest time.Time
-	for _, m := range s.Methods {
-		if oldest.IsZero() || m.At.Before(oldest) {
-			oldest = m.At
-		}
-	}
-	return oldest
-}
-
-// ACR is the authentication context class that the session's methods amount to.
-func (s *Session) ACR() string { return ACRPassword }
-
-// AMR are the names of the session's methods (RFC 8176).
-func (s *Session) AMR() []string {
-	names := make([]string, 0, len(s.Methods))
-	for _, m := range s.Methods {
-		names = append(names, m.Name)
-	}
-	return names
 }
 
 // newSession is a live session of u with the visitor of ctx, without methods and secret.
@@ -196,9 +187,13 @@ func (s *Session) renewSecret() SessionToken {
 	return t
 }
 
-// with replaces the method of m's name, or adds it, in the order of times; the others keep theirs.
+// with replaces the method of m's name, or adds it, in the order of times; the others keep theirs. Each
+// passkey is a method of its own, and one that verified its user is not replaced by a mere touch.
 func (list Methods) with(m Method) Methods {
-	rest := slices.DeleteFunc(slices.Clone(list), func(o Method) bool { return o.Name == m.Name })
+	rest := slices.DeleteFunc(slices.Clone(list), func(o Method) bool {
+		return o.Name == m.Name &&
+			(m.Name != MethodPasskey || o.Authenticator == m.Authenticator && (m.Verified || !o.Verified))
+	})
 	return append(rest, m)
 }
 
@@ -239,6 +234,7 @@ func (p *Provider) visitAs(ctx context.Context, token SessionToken, clientID str
 		v.Session.State != state || !v.Session.Alive(&v.User, p.Now()) {
 		return nil, ErrNotFound
 	}
+	v.Session.Trusted = v.Session.Trusted && p.MayTrust(&v.User) // as the settings are by now
 	return &v, nil
 }
 
@@ -265,11 +261,12 @@ func (p *Provider) promote(ctx context.Context, v *Visit, u User) (promotion, er
 	}
 	s := p.newSession(ctx, u, v.Session.Remembered)
 	s.ID, s.CreatedAt, s.Methods, s.ClientID = v.Session.ID, v.Session.CreatedAt, v.Session.Methods, v.Session.ClientID
+	s.Trusted = v.Session.Trusted
 	if v.Session.State == Live {
 		s.EndsAt = v.Session.EndsAt
 		p.touched(&s, s.LastSeenAt)
 		p.leaveTrack(&s, &v.Session)
-	} else if p.owes(&u) {
+	} else if p.owes(&u, &s) {
 		p.pend(&s)
 		s.EndsAt = v.Session.EndsAt // a step does not prolong the sign-in
 		s.IdleAt, s.DeadAt = s.EndsAt, s.EndsAt
@@ -354,17 +351,61 @@ func (p *Provider) tellOfSignIn(ctx context.Context, s SignedIn) error {
 	if p.mailer == nil || !s.User.EmailVerified {
 		return nil
 	}
-	link, err := p.alarmLink(ctx, s.User, s.Session.ID)
-	if err != nil {
-		return err
-	}
-	args := map[string]string{"not_me": link}
+	args := map[string]string{}
 	if s.Session.ClientID != "" {
 		if c, err := p.Client(ctx, s.Session.ClientID); err == nil {
 			args["app"] = c.DisplayName()
 		}
 	}
-	return p.tell(ctx, s.User, "new_sign_in", args)
+	return p.tellAlarmed(ctx, s.User, &s.Session, "new_sign_in", args)
+}
+
+// prove adds m, of which use is the deed that consumes it, to the session of v, and makes that live
+// where it was pending and owes nothing more (I-6). trust lets the browser be trusted from then on,
+// where it may be and the sign-in is completed by m.
+func (p *Provider) prove(ctx context.Context, in *Interaction, v *Visit, m Method, trust bool, use func(context.Context) error) (SignedIn, error) {
+	m.At, m.Interaction = p.Now().Truncate(time.Second), in.mark()
+	proved := *v
+	proved.Session.Methods = v.Session.Methods.with(m)
+	made, err := p.promote(ctx, &proved, v.User)
+	if err != nil {
+		return SignedIn{}, stored("add a proof to a session", err)
+	}
+	trust = trust && p.MayTrust(&v.User) && v.Session.State == Pending && made.Session.complete() &&
+		made.Session.Methods.level() >= TwoFactors
+	if trust {
+		until := made.device.SeenAt.Add(p.cfg.MFA.TrustedBrowser.Lifetime)
+		made.device.TrustedUntil = &until
+	}
+	err = p.store.Tx(ctx, func(ctx context.Context) error {
+		if err := use(ctx); err != nil {
+			return err
+		}
+		if err := p.keepPromoted(ctx, v, &made); err != nil {
+			return err
+		}
+		if trust {
+			if err := p.record(ctx, eventBrowserTrusted(made.Session, *made.device.TrustedUntil)); err != nil {
+				return err
+			}
+		}
+		return p.record(ctx, eventProved(made.Session, m))
+	})
+	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
+		err = sessionChanged(err)
+	}
+	if err != nil {
+		return SignedIn{}, stored("add a proof to a session", err)
+	}
+	in.SignedIn(&made.Session)
+	return made.SignedIn, nil
+}
+
+func eventProved(s Session, m Method) Event {
+	return Event{
+		Kind: "user.factor_proved", Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: s.ClientID,
+		Details: Details{"method": m.Name, "authenticator": m.Authenticator},
+	}
 }
 
 // SignOut ends the session of v with the grants that are bound to it.
@@ -482,7 +523,7 @@ func (p *Provider) Accesses(ctx context.Context, f AccessFilter, before ID, limi
 func (s *Session) access(now time.Time) Access {
 	sum := sha256.Sum256(s.ID[:])
 	a := Access{
-		ID: s.ID, At: s.CreatedAt, UserID: s.UserID, Address: s.Address, UserAgent: s.UserAgent, Methods: s.AMR(),
+		ID: s.ID, At: s.CreatedAt, UserID: s.UserID, Address: s.Address, UserAgent: s.UserAgent, Methods: s.Methods.amr(),
 		ClientID: s.ClientID, SessionHash: base64.RawURLEncoding.EncodeToString(sum[:]),
 		EndedAt: s.EndedAt, EndedWhy: s.EndedWhy,
 	}
@@ -503,7 +544,7 @@ func (s *Session) end() time.Time {
 // eventSignInPending tells of a sign-in that owes a step.
 func eventSignInPending(s Session) Event {
 	return Event{
-		Kind: "user.sign_in_pending", Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: s.ClientID,
-		Details: Details{"methods": s.AMR()},
+		Kind: kindSignInPending, Actor: s.UserID.String(), UserID: s.UserID, SessionID: s.ID, ClientID: s.ClientID,
+		Details: Details{"methods": s.Methods.amr()},
 	}
 }

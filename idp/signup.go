@@ -88,8 +88,10 @@ type filledIn struct {
 	Remember bool          `json:"remember,omitempty"`
 	ClientID string        `json:"client,omitempty"`
 	// Authentication is what the session will have that the link makes, for Return to name it (I-5).
-	Authentication ID     `json:"authentication,omitzero"`
-	Return         string `json:"return,omitempty"`
+	Authentication ID `json:"authentication,omitzero"`
+	// Mark is that of the interaction, in which the sign-up is a proof (I-7).
+	Mark   string `json:"mark,omitempty"`
+	Return string `json:"return,omitempty"`
 	// Taken says that somebody has the address, and Trapped that a program filled the form in: no code
 	// is right.
 	Taken   bool `json:"taken,omitempty"`
@@ -191,7 +193,7 @@ func (p *Provider) admit(ctx context.Context, token string) (Invite, error) {
 // prepare keeps a sign-up until its address is proved.
 func (p *Provider) prepare(ctx context.Context, in *Interaction, f filledIn) error {
 	if !p.cfg.Email.VerificationByCode {
-		f.Authentication = NewID(p.Now())
+		f.Authentication, f.Mark = NewID(p.Now()), in.mark()
 		later := *in
 		later.Authenticated, later.Doer, later.Ticket = f.Authentication, f.User.ID, ID{}
 		if tx, err := p.Seal(ctx, &later); err == nil { // else the link leads to the account
@@ -228,7 +230,7 @@ func (p *Provider) mailSignUp(ctx context.Context, in *Interaction, f filledIn) 
 		if f.Trapped {
 			return p.mailNobody(ctx, m)
 		}
-		return p.enqueueMail(ctx, m, "", p.Now())
+		return p.enqueueMail(ctx, m, p.oneOf(m), p.Now())
 	})
 	if err != nil {
 		return stored("prepare a sign-up", err)
@@ -269,7 +271,7 @@ func (p *Provider) signUpAtOnce(ctx context.Context, in *Interaction, f filledIn
 	}
 	u := p.signedUp(f)
 	made, err := p.startSession(ctx, in, newLogin{
-		user: u, method: "pwd", authenticator: f.Password.ID, remember: f.Remember,
+		user: u, proof: Method{Name: MethodPassword, Authenticator: f.Password.ID}, remember: f.Remember,
 		deed: func(ctx context.Context) error { return p.addSignedUp(ctx, f, u) },
 	})
 	if err != nil {
@@ -324,7 +326,7 @@ func (p *Provider) addSignedUp(ctx context.Context, f filledIn, u User) error {
 	if f.Taken {
 		m.Kind, m.Args = p.accountExists(existsForAddress)
 	}
-	return p.enqueueMail(ctx, m, "", p.Now())
+	return p.enqueueMail(ctx, m, p.oneOf(m), p.Now())
 }
 
 // addVerified adds the user of a sign-up whose address is proved, in the Tx of ctx. Others who

@@ -15,6 +15,8 @@ import (
 type Store interface {
 	UserStore
 	AuthenticatorStore
+	FactorStore
+	RecoveryCodeStore
 	SessionStore
 	ClientStore
 	VersionStore

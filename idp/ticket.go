@@ -39,6 +39,7 @@ type Ticket struct {
 	UserID   ID     // zero for a decoy, and for ForSignUp
 	Owner    ID     // UserID, or what stands for it: of a name or an address always the same
 	Epoch    int64  // the user's, as read together with what the ticket rests on (I-2)
+	Scope    string // of ForReset and ForLogIn, "" for none: see AddTicket, which alone reads it
 	Address  string // that it was mailed to, and that it proves
 	CodeHash []byte // keyed hash of ID and code; nil for none
 	LinkHash []byte // SHA-256 of the link's 256 bits; nil for none
@@ -56,22 +57,26 @@ type Ticket struct {
 
 // TicketStore keeps tickets.
 type TicketStore interface {
-	// AddTicket adds a row and removes the owner's others of that purpose (for ForAddress of that
-	// address): the newest replaces the older, a decoy as any other. One that undoes what a thief may have done (ForRevert,
-	// ForAlarm, ForUndelete) replaces nothing, so that a thief who does more voids none.
+	// AddTicket adds a row and removes the owner's others of that purpose and scope (for ForAddress of
+	// that address): the newest replaces the older, a decoy as any other. One that undoes what a thief
+	// may have done (ForRevert, ForAlarm, ForUndelete) replaces nothing, so that a thief who does more
+	// voids none.
 	AddTicket(ctx context.Context, t Ticket) error
 	// Ticket returns a ticket by its ID, whatever its state, or ErrNotFound.
 	Ticket(ctx context.Context, id ID) (Ticket, error)
 	// TryTicket counts a guess before it is compared and returns the ticket as it is then, in one
-	// statement, also where it expired. It returns ErrNotFound where it was redeemed or has no try
-	// left, or where its user's epoch is another.
+	// statement, also where it expired. It returns ErrNotFound where no try is left, and where it was
+	// redeemed or its user's epoch is another. Of ForReset and ForLogIn it returns those too, as it does
+	// decoys, which nobody ever redeems: else whoever asked for them would learn what their owner did.
 	TryTicket(ctx context.Context, id ID) (Ticket, error)
 	// RedeemTicket marks it, once: false where somebody was first, it expired or was ended, but true
 	// where `by` was the first. It asks nothing of the user's epoch.
 	RedeemTicket(ctx context.Context, id ID, by []byte, now time.Time) (bool, error)
 	// EndTickets ends a user's open tickets of the purposes, all of them where there are none: they have
-	// expired, and no try left.
+	// expired, and no try left but of ForReset and ForLogIn, which take guesses as decoys do.
 	EndTickets(ctx context.Context, userID ID, now time.Time, purposes ...Purpose) error
+	// EndLaterTickets ends the open tickets ForRevert and ForAlarm of t's owner that are younger than t.
+	EndLaterTickets(ctx context.Context, t Ticket, now time.Time) error
 }
 
 // The actions of codes.
@@ -94,7 +99,8 @@ type mailing struct {
 	life    time.Duration
 	tries   int // guesses at the code; 0 for a ticket with a link alone
 	payload []byte
-	decoy   bool // no code is right; so is whatever has no user but a sign-up
+	scope   string // as of a Ticket: the key of the name that was typed, so that two names of a user are as two of nobody
+	decoy   bool   // no code is right; so is whatever has no user but a sign-up
 }
 
 // newTicket makes a ticket of the visitor's browser, with its code, "" for none, and the token of its
@@ -102,7 +108,7 @@ type mailing struct {
 func (p *Provider) newTicket(ctx context.Context, m mailing) (t Ticket, code, link string) {
 	now := p.Now()
 	t = Ticket{
-		ID: NewID(now), Purpose: m.purpose, UserID: m.user.ID, Epoch: m.user.Epoch, Address: m.address,
+		ID: NewID(now), Purpose: m.purpose, UserID: m.user.ID, Epoch: m.user.Epoch, Scope: m.scope, Address: m.address,
 		MaxTries: m.tries, CreatedAt: now, ExpiresAt: now.Add(m.life), DeadAt: now.Add(m.life),
 	}
 	if m.tries > 0 && m.life < p.cfg.Login.FlowTimeout {
@@ -211,6 +217,7 @@ func (p *Provider) checkCode(ctx context.Context, id ID, code string, purpose Pu
 		}
 	default:
 		t.RedeemedBy = newRequestID()
+		err = p.mustStand(ctx, &t)
 	}
 	if err == nil || KindOf(err) != Denied {
 		for _, permit := range permits {
@@ -309,20 +316,27 @@ func (p *Provider) openLink(ctx context.Context, purpose Purpose, token string) 
 	if err != nil {
 		return Ticket{}, err
 	}
-	if t.RedeemedAt != nil {
-		return Ticket{}, linkOver()
-	}
-	if !t.UserID.IsZero() && t.Purpose.restsOnEpoch() {
-		u, err := p.store.User(ctx, t.UserID)
-		if errors.Is(err, ErrNotFound) || err == nil && u.Epoch != t.Epoch {
-			return Ticket{}, linkOver()
-		}
-		if err != nil {
-			return Ticket{}, stored("find a ticket", err)
-		}
+	if err := p.mustStand(ctx, &t); err != nil {
+		return Ticket{}, ofLink(err)
 	}
 	t.RedeemedBy = newRequestID()
 	return t, nil
+}
+
+// mustStand is Denied with code_over where t was redeemed, or rests on another epoch of its user.
+// Whoever shows its secret may know.
+func (p *Provider) mustStand(ctx context.Context, t *Ticket) error {
+	if t.RedeemedAt != nil {
+		return codeOver()
+	}
+	if t.UserID.IsZero() || !t.Purpose.restsOnEpoch() {
+		return nil
+	}
+	u, err := p.store.User(ctx, t.UserID)
+	if errors.Is(err, ErrNotFound) || err == nil && u.Epoch != t.Epoch {
+		return codeOver()
+	}
+	return stored("find a ticket", err)
 }
 
 // linkTokenSize is the length of a link's token: 48 bytes in base64url.

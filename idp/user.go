@@ -21,8 +21,11 @@ type User struct {
 	Status        UserStatus
 	// MustChangePassword is set where the password is not the user's own any more (StepChangePassword).
 	MustChangePassword bool
-	Locale             string     // BCP 47, of pages and mails; "" for what their browser asks for
-	DeleteAt           *time.Time // when the user is deleted who asked for it, and is disabled until then
+	// Factors are what the user has beside the password, each once: factorTOTP, factorPasskey,
+	// factorHardware and factorCopied. Recovery codes are none. As a column a JSON array of strings.
+	Factors  List
+	Locale   string     // BCP 47, of pages and mails; "" for what their browser asks for
+	DeleteAt *time.Time // when the user is deleted who asked for it, and is disabled until then
 	// Epoch rises with every password change, reset, disable, role or factor change (I-2).
 	Epoch     int64
 	CreatedAt time.Time
@@ -199,12 +202,12 @@ func (p *Provider) DisableUser(ctx context.Context, id ID) error {
 	})
 }
 
-// keepDisabled takes from a user who asked to be deleted the means to come back.
+// keepDisabled takes from a user who asked to be deleted the links by which they would be active again.
 func (p *Provider) keepDisabled(ctx context.Context, u User) error {
 	if u.DeleteAt == nil {
 		return nil
 	}
-	if err := p.store.EndTickets(ctx, u.ID, p.Now(), ForUndelete); err != nil {
+	if err := p.store.EndTickets(ctx, u.ID, p.Now(), ForUndelete, ForRevert); err != nil {
 		return err
 	}
 	return p.record(ctx, eventUserDisabled(u, 0, 0))

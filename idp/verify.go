@@ -136,7 +136,8 @@ func (p *Provider) completeSignUp(ctx context.Context, in *Interaction, t Ticket
 	}
 	f.User.EmailVerified = true
 	made, err := p.startSession(ctx, in, newLogin{
-		user: f.User, method: "pwd", authenticator: f.Password.ID, remember: f.Remember, authentication: f.Authentication,
+		user: f.User, proof: Method{Name: MethodPassword, Authenticator: f.Password.ID}, remember: f.Remember, authentication: f.Authentication,
+		mark: f.Mark,
 		deed: func(ctx context.Context) error { return p.redeemSignUp(ctx, t, f) },
 	})
 	if err != nil {
@@ -204,7 +205,8 @@ func (p *Provider) redeemAddress(ctx context.Context, t Ticket) error {
 }
 
 // verifyAddress makes the address of t u's, in the Tx of ctx: others who claimed it without proof lose
-// it. It is ErrNotFound where u has it no more, and Conflict where it is verified as another's.
+// it. It is ErrNotFound where u has it no more, or has another one in the place of that of their
+// sign-up, which may have been mistyped; and Conflict where it is verified as another's.
 func (p *Provider) verifyAddress(ctx context.Context, u User, t *Ticket) error {
 	of, err := p.provingOf(t)
 	if err != nil {
@@ -215,7 +217,7 @@ func (p *Provider) verifyAddress(ctx context.Context, u User, t *Ticket) error {
 		return err
 	}
 	at := slices.IndexFunc(own, func(e Email) bool { return e.Address == t.Address })
-	if at < 0 && !of.Adds {
+	if at < 0 && (!of.Adds || len(own) > 0) {
 		return ErrNotFound
 	}
 	if at >= 0 && own[at].VerifiedAt != nil {
@@ -281,6 +283,7 @@ func eventEmailVerified(u User, address string) Event {
 type Link struct {
 	Purpose     Purpose
 	Address     string // that it proves, or concerns
+	Username    string // whose address it makes it, where it proves one: a stranger may have asked for it
 	SameBrowser bool   // whether this browser asked for it
 	Return      string // the path that leads on, "" for none
 	// Confirmed says that there is nothing left to do: it was used, and its address is verified still.
@@ -300,22 +303,26 @@ func (p *Provider) OpenLink(ctx context.Context, purpose Purpose, token string) 
 		return Link{}, err
 	}
 	l := Link{Purpose: t.Purpose, Address: t.Address, SameBrowser: isBrowserOf(ctx, &t)}
-	if !l.SameBrowser || t.Payload == nil {
-		return l, nil
-	}
 	switch t.Purpose {
 	case ForSignUp:
 		f, err := p.filledInOf(&t)
 		if err != nil {
 			return Link{}, err
 		}
-		l.Return = f.Return
+		l.Username, l.Return = f.User.Username, f.Return
 	case ForAddress:
+		u, err := p.store.User(ctx, t.UserID)
+		if err != nil {
+			return Link{}, stored("find whose address it is", err)
+		}
 		of, err := p.provingOf(&t)
 		if err != nil {
 			return Link{}, err
 		}
-		l.Return = of.Return
+		l.Username, l.Return = u.Username, of.Return
+	}
+	if !l.SameBrowser {
+		l.Return = ""
 	}
 	return l, nil
 }

@@ -554,7 +554,7 @@ func TestS0_47_OpeningALinkChangesNothingAndOnlyTheBrowserThatAskedIsSignedIn(t 
 		for range 3 { // a scanner, a prefetch, a person
 			for n, same := range map[byte]bool{1: true, 2: false} {
 				l, err := h.OpenLink(atBrowser(t, n), idp.ForAddress, token)
-				if err != nil || l.SameBrowser != same || l.Address != "dave@example.com" || (l.Return != "") != same || l.Purpose != idp.ForSignUp {
+				if err != nil || l.SameBrowser != same || l.Address != "dave@example.com" || l.Username != "dave" || (l.Return != "") != same || l.Purpose != idp.ForSignUp {
 					t.Errorf("browser %d: got %+v and %v", n, l, err)
 				}
 			}
@@ -672,4 +672,43 @@ func TestS0_26_AWrongPasswordIsAnsweredAlikeForEveryAccount(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestS0_25_ASignUpsLinkAddsNothingToAnAccountThatHasAnAddress(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		f := formOf("ursula")
+		f.Email = "ursuls@example.com" // mistyped, and a stranger's
+		_, made := h.signUp(t, atBrowser(t, 1), f)
+		token := linkToken(h.latest(t, m, "verify_link", "ursuls@example.com", "link"))
+		h.addAddress(t, m, 1, made, "ursula@example.com")
+		_, err := h.VerifyLink(atBrowser(t, 9), token)
+		wantError(t, err, idp.Denied, "link_over", "")
+		list, err := h.store.Emails(t.Context(), made.User.ID)
+		if err != nil || len(list) != 1 || list[0].Address != "ursula@example.com" {
+			t.Errorf("the addresses are %+v, %v", list, err)
+		}
+		if err := h.RequestReset(atBrowser(t, 9), h.BeginOwn("/"), "ursuls@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if resets := h.sent(t, m, "reset"); len(resets) != 0 {
+			t.Errorf("a stranger was sent %+v", resets)
+		}
+	}, signUpOpen, verification("optional"), enumeration("strict"))
+}
+
+func TestS0_47_ALinkThatProvesAnAddressNamesTheAccount(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		m := h.withPostman(t)
+		h.addUnverified(t)
+		ctx, in, v := h.logInPending(t, 1)
+		if err := h.SendCode(ctx, in, v); err != nil {
+			t.Fatal(err)
+		}
+		token := linkToken(h.latest(t, m, "verify_link", "dave@example.com", "link"))
+		want := idp.Link{Purpose: idp.ForAddress, Address: "dave@example.com", Username: "dave"}
+		if l, err := h.OpenLink(atBrowser(t, 2), idp.ForAddress, token); err != nil || l != want {
+			t.Errorf("got %+v and %v, want %+v", l, err, want)
+		}
+	}, byLink)
 }

@@ -37,7 +37,7 @@ func accountSamples() []sample {
 		{"account", 200, own(func(f *frame) page {
 			f.Notice = &message{Code: "password_changed", Text: f.T("notice.password_changed")}
 			return &accountPage{frame: f, Person: alice, Username: "alice", SignedInAt: sampleTime, EndsAt: sampleTime.AddDate(0, 0, 14), Remembered: true,
-				Checks: f.checks(visit, idp.Checklist{EmailVerified: true, HasPassword: true}), Places: f.places()}
+				Checks: f.checks(visit, idp.Checklist{EmailVerified: true, HasPassword: true, HasFactor: true, HasPasskey: true, RecoveryLeft: 2}), Places: f.places()}
 		})},
 		{"account without e-mail", 200, own(func(f *frame) page {
 			return &accountPage{frame: f, Person: &person{Name: "bob", Login: "bob", Initial: "B"}, Username: "bob", SignedInAt: sampleTime, EndsAt: sampleTime.AddDate(0, 0, 1),
@@ -180,6 +180,7 @@ func TestEveryAccountPageWantsSomebodySignedIn(t *testing.T) {
 	alice, nobody := h.at("alice", alicesPassword), h.browser()
 	for _, path := range []string{
 		accountPath, profilePath, emailsPath, addEmailPath, passwordPath, sessionsPath, appsPath, activityPath, appearancePath, dataPath, deletePath,
+		twoStepPath, passkeysPath, addPasskeyPath, codesPath,
 	} {
 		w := alice.get(path)
 		if w.Code != http.StatusOK || w.Header().Get("Cross-Origin-Opener-Policy") != "same-origin" || w.Header().Get("Cache-Control") != "no-store" {
@@ -209,7 +210,7 @@ func TestOverviewTellsWhatToLookAfter(t *testing.T) {
 	for _, n := range rows(t, page, "data-check") {
 		got[attribute(n, "data-check")] = has(n, "data-fine")
 	}
-	want := map[string]bool{"email": false, "password": true, "sessions": false, "devices": false}
+	want := map[string]bool{"email": false, "passkey": false, "twostep": false, "password": true, "sessions": false, "devices": false}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v\n%s", got, want, read(t, page))
 	}

@@ -2,6 +2,7 @@ package loginui
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"postern/idp"
@@ -76,16 +77,27 @@ func (ui *UI) happening(r *http.Request, f *frame, e *idp.Event) happening {
 }
 
 // eventText puts an event into words: those of its kind with its app, or those of its kind alone. A
-// sign-in by a browser that was not known has words of its own.
+// sign-in by a browser that was not known has words of its own; so have what became of a passkey, and a
+// sign-in that was given up after the password.
 func (ui *UI) eventText(f *frame, e *idp.Event, app string) string {
 	key := "activity.event." + e.Kind
 	switch {
 	case e.Details["new_device"] == true && ui.texts.has(key+".new"):
 		return f.T(key + ".new")
+	case e.Details["factor"] == ofPasskey && ui.texts.has(key+"."+ofPasskey):
+		return f.T(key + "." + ofPasskey)
+	case ui.texts.has(key+".password") && beganByPassword(e):
+		return f.T(key + ".password")
 	case app != "" && ui.texts.has(key+".app"):
 		return f.T(key+".app", "app", app)
 	case ui.texts.has(key):
 		return f.T(key, "app", app)
 	}
 	return f.T("activity.event.other", "kind", e.Kind)
+}
+
+// beganByPassword tells whether the sign-in of e had a password. Its methods are those that a column kept.
+func beganByPassword(e *idp.Event) bool {
+	methods, _ := e.Details["methods"].([]any)
+	return slices.Contains(methods, any("pwd"))
 }

@@ -19,6 +19,18 @@ const maxFormBytes = 64 << 10
 // it is too long.
 const maxFieldBytes = 4 << 10
 
+// maxKeyBytes bounds what a browser answers for a passkey, and the sealed ceremony that it answers: an
+// attestation has a chain of certificates.
+const maxKeyBytes = 32 << 10
+
+// mostBytes bounds the field called name.
+func mostBytes(name string) int {
+	if name == "credential" || name == "state" {
+		return maxKeyBytes
+	}
+	return maxFieldBytes
+}
+
 // readForm reads the fields of a form, and returns r with a visitor who sent them. Where the form
 // cannot be read, or comes without the cookie that every page of ours gave its browser, it has
 // answered with a page and returns false.
@@ -43,6 +55,16 @@ func (ui *UI) readForm(w http.ResponseWriter, r *http.Request, fields ...string)
 	return r, nil, false
 }
 
+// onPage is r as if it had come to the path of a page: whatever leads back from the answer to a form whose
+// own path has no page leads there.
+func onPage(r *http.Request, path string) *http.Request {
+	page := *r.URL
+	page.Path, page.RawPath = path, ""
+	r = r.WithContext(r.Context())
+	r.URL = &page
+	return r
+}
+
 // formDefect is the code of what is wrong with the form of r as such, "" for nothing.
 func formDefect(r *http.Request, fields []string) string {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -64,7 +86,7 @@ func formDefect(r *http.Request, fields []string) string {
 			continue
 		case !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
 			return "field_unreadable"
-		case len(values[0]) > maxFieldBytes:
+		case len(values[0]) > mostBytes(name):
 			return "field_too_long"
 		}
 	}
@@ -72,9 +94,9 @@ func formDefect(r *http.Request, fields []string) string {
 }
 
 // masked is the form for the record of a failed attempt. What the settings call the fields of the
-// sign-in form is as sensitive as what they are.
+// sign-in form is as sensitive as what they are, and what a passkey answered is as a password.
 func (ui *UI) masked(form url.Values) string {
-	sensitive := append(slices.Clone(ui.cfg.Lockout.SensitiveParameters), ui.cfg.Login.PasswordField)
+	sensitive := append(slices.Clone(ui.cfg.Lockout.SensitiveParameters), ui.cfg.Login.PasswordField, "credential", "state")
 	if slices.Contains(sensitive, "username") {
 		sensitive = append(sensitive, ui.cfg.Login.UsernameField)
 	}

@@ -132,6 +132,8 @@ func TestNoFormIsADeadEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := forms(t)
+	maps.Copy(all, factorForms(t))
+	maps.Copy(all, twoStepForms(t))
 	for _, route := range regexp.MustCompile(`\{post, ("[^"]+"), .*csrfOrigin, ui\.Submit`).FindAllStringSubmatch(string(table), -1) {
 		if _, known := all[strings.Trim(route[1], `"`)]; !known {
 			t.Errorf("nobody sends the form of %s", route[1])

@@ -122,6 +122,8 @@ func (h *house) route() {
 		h.mux.HandleFunc(pattern, handler)
 	}
 	h.routeJoining()
+	h.routeFactors()
+	h.routeTwoStep()
 }
 
 // A tab is a browser with its cookies; tabs of one browser share them.

@@ -33,6 +33,8 @@ type turn struct {
 	visit  *idp.Visit  // nil where nobody is signed in
 	step   idp.Step
 	late   bool // whether the interaction of r had expired, and in is a new one in its place
+	// passkeys says that the browser could make a passkey, as its form told.
+	passkeys bool
 }
 
 // open reads the interaction of r. Where that does not work it has answered, and returns nil.

@@ -119,7 +119,9 @@ func joiningSamples() []sample {
 			return &enterCodePage{codePage: codePage{frame: f, Tx: "TX", Mailed: mailed, Sent: true, Over: true}}
 		}},
 		{"link verify", 200, func(f *frame) page { return sampleLink(f, linkVerify, idp.Link{Address: mailed, SameBrowser: true}) }},
-		{"link verify elsewhere", 200, func(f *frame) page { return sampleLink(f, linkVerify, idp.Link{Address: longName.Email}) }},
+		{"link verify elsewhere", 200, func(f *frame) page {
+			return sampleLink(f, linkVerify, idp.Link{Address: longName.Email, Username: "alice.liddell-in-wonderland"})
+		}},
 		{"link not me", 200, func(f *frame) page {
 			p := sampleLink(f, linkNotMe, idp.Link{})
 			p.Path, p.Ticket = "/secure/TICKET", ""

@@ -531,6 +531,9 @@ func TestS0_47_LinkOfASignUpSignsInTheBrowserThatAsked(t *testing.T) {
 		if told := strings.Contains(read(t, page), "another browser"); told == same {
 			t.Errorf("same browser %v, told %v", same, told)
 		}
+		if named := strings.Contains(read(t, page), "the account "+name+" at"); named == same {
+			t.Errorf("same browser %v, the account is named: %v", same, named)
+		}
 		w := opener.post(action(t, page), fields())
 		onto(t, w, dispatcher)
 		if v := opener.visit(); (v != nil) != same {

@@ -157,6 +157,9 @@ func linkPageOf(f *frame, kind *linkKind, link idp.Link) *linkPage {
 	p.isolated = true
 	if kind == &linkKinds[linkVerify] && !link.SameBrowser {
 		p.Hint = f.T("link.verify.elsewhere")
+		if link.Username != "" { // it may be the account of a stranger, with this address
+			p.Body = f.T("link.verify.account", "username", link.Username, "instance", f.Instance)
+		}
 	}
 	return p
 }

@@ -31,7 +31,7 @@ func TestS0_47_LinkOfANewSignInEndsItByPOSTAlone(t *testing.T) {
 	if thief.visit() != nil {
 		t.Error("the session goes on")
 	}
-	h.mail("reset", "alice@example.com")
+	h.mail("secured", "alice@example.com")
 	over := b.get(target)
 	expect(t, over, http.StatusGone, "link_over")
 	if !strings.Contains(over.Body.String(), `href="/reset"`) {

@@ -58,6 +58,20 @@ func mails() map[string]idp.Mail {
 	list["honeypot_digest of one"] = once
 	list["lockout for good"] = idp.Mail{Kind: "lockout", To: "alice@example.com", At: sampleTime, Args: map[string]string{
 		"username": "alice", "address": "203.0.113.9", "failures": "1", "until": ""}}
+	for name, args := range map[string]map[string]string{
+		"factor_added": {"factor": "app"}, "factor_removed": {"factor": "passkey", "called": "My phone"}, "recovery_code_used": {"left": "9"},
+	} {
+		another := list[name]
+		another.Args = maps.Clone(another.Args)
+		delete(another.Args, "called")
+		maps.Copy(another.Args, args)
+		list[name+" in other words"] = another
+	}
+	none := list["secured"]
+	none.Args = maps.Clone(none.Args)
+	delete(none.Args, "password")
+	none.Args["removed"] = "app,of a later version"
+	list["secured without a password"] = none
 	other := list["account_exists"]
 	other.Args = maps.Clone(other.Args)
 	other.Args["for"] = "address"
@@ -404,6 +418,58 @@ func TestS0_78_EveryChangeOfAnAddressHasItsMail(t *testing.T) {
 	wantMail(t, "email_verified", "An e-mail address of your Acme account was confirmed", "E-mail address: alice@work.example", "It wasn't me:")
 	wantMail(t, "email_revert", "The e-mail address of your Acme account was changed", "E-mail address: alice@work.example",
 		"It works once, until 29 November 2026, 15:05 (Europe/Berlin).", "Undo the change:\n"+testIssuer+"/account/revert?")
+}
+
+func TestS0_61_WhoSaidThatItWasNotThemIsToldWhatIsGoneAndWhatToDo(t *testing.T) {
+	wantMail(t, "secured", "Choose a new password for your Acme account", "Your old password works no more.",
+		"since they may not be yours: passkeys or security keys, recovery codes.", "Choose a new password:\n"+testIssuer+"/reset/link?ticket=")
+	for name, m := range map[string]idp.Mail{"with a password": sampleMail(t, "secured"), "without one": mails()["secured without a password"]} {
+		for _, locale := range []string{"en", "de"} {
+			m.Locale = locale
+			l := render(t, m)
+			for _, untrue := range []string{"ignore this message", "ignorieren", "stays as it is", "bleibt, wie es ist", "enter this code", "geben Sie diesen Code"} {
+				if strings.Contains(l.Text, untrue) || strings.Contains(l.HTML, untrue) {
+					t.Errorf("%s, %s: it says %q:\n%s", name, locale, untrue, l.Text)
+				}
+			}
+		}
+	}
+	without := mails()["secured without a password"]
+	if l := render(t, without); strings.Contains(l.Text, "old password") || !strings.Contains(l.Text, "yours: an authenticator app.") {
+		t.Errorf("without a password:\n%s", l.Text)
+	}
+	nothing := sampleMail(t, "secured")
+	nothing.Args["removed"] = ""
+	if l := render(t, nothing); strings.Contains(l.Text, "may not be yours") {
+		t.Errorf("nothing was removed:\n%s", l.Text)
+	}
+}
+
+func TestS0_80_EveryChangeOfASecondFactorHasItsMail(t *testing.T) {
+	wantMail(t, "factor_added", "A passkey was added to your Acme account", "It can be used to sign in.", "Name: YubiKey 5", "It wasn't me:\n"+testIssuer+sampleNotMe+"\n")
+	wantMail(t, "factor_removed", "An authenticator app was removed from your Acme account", "Its codes work no more.", "It wasn't me:")
+	wantMail(t, "recovery_codes_made", "New recovery codes for your Acme account", "The former ones work no more.", "It wasn't me:")
+	wantMail(t, "factors_reset", "Two-step verification of your Acme account was turned off", "An administrator turned off", "set up two-step verification again", "ask whoever runs Acme")
+	wantMail(t, "passkey_copied", "A passkey of your Acme account may have been copied", "We refused it.", "Name: YubiKey 5", "Remove it in your account and add another one.", "It wasn't me:")
+	for name, want := range map[string][2]string{
+		"factor_added in other words":   {"An authenticator app was added to your Acme account", "From now on we ask for its code"},
+		"factor_removed in other words": {"A passkey was removed from your Acme account", "Name: My phone"},
+	} {
+		if l := render(t, mails()[name]); l.Subject != want[0] || !strings.Contains(l.Text, want[1]) {
+			t.Errorf("%s: %q\n%s", name, l.Subject, l.Text)
+		}
+	}
+}
+
+func TestS0_80_MailOfAUsedRecoveryCodeSaysHowManyAreLeft(t *testing.T) {
+	for left, few := range map[string]bool{"9": false, "4": false, "3": true, "1": true, "0": true} {
+		m := sampleMail(t, "recovery_code_used")
+		m.Args["left"] = left
+		l := render(t, m)
+		if !strings.Contains(l.Text, "You have "+left+" left.") || strings.Contains(l.Text, "make new ones, under Recovery codes") != few {
+			t.Errorf("%s left:\n%s", left, l.Text)
+		}
+	}
 }
 
 func TestS0_79_FirstSignInIsAWelcome(t *testing.T) {

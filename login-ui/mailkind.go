@@ -42,6 +42,7 @@ var (
 	factAccount = fact{"account", "username"}
 	factEmail   = fact{"email", "email"}
 	factChanges = fact{"changes", "changes"}
+	factCalled  = fact{"called", "called"} // of a passkey
 )
 
 // doing is who did something, as far as one can tell.
@@ -64,6 +65,10 @@ const (
 	sampleSoon  = "2026-11-22T14:20:09Z"
 )
 
+// ofPasskey is the Arg factor of a mail about a passkey or security key, whose texts of the kind end with
+// it where they differ; else it is about an authenticator app.
+const ofPasskey = "passkey"
+
 // mailKinds are all mails that there are.
 var mailKinds = []mailKind{
 	{name: "verify_code", needs: []string{"code"}, may: []string{"expires"}, unknown: true, subjectCode: true,
@@ -74,6 +79,9 @@ var mailKinds = []mailKind{
 		sample: sampleDoing("code", "402867", "expires", "2026-11-22T14:08:09Z")},
 	{name: "reset", needs: []string{"link", "code"}, may: []string{"expires"}, facts: doing,
 		sample: sampleDoing("link", "/reset/link?ticket=Hq3v0bZrT2mY8sKc", "code", "40286753", "expires", sampleSoon)},
+	// password is "void" where there was one; removed are words of mailRemoved.
+	{name: "secured", needs: []string{"link"}, may: []string{"expires", "password", "removed"}, facts: doing,
+		sample: sampleDoing("link", "/reset/link?ticket=Hq3v0bZrT2mY8sKc", "expires", sampleSoon, "password", "void", "removed", "passkey,recovery_codes")},
 	{name: "reset_unknown", facts: doing, unknown: true,
 		sample: map[string]string{"address": "203.0.113.7"}},
 	// for is what somebody wanted the address for: "sign_up", or "address" to add it to an account.
@@ -98,6 +106,17 @@ var mailKinds = []mailKind{
 		sample: sampleDoing("email", "alice@work.example", "not_me", sampleNotMe)},
 	{name: "email_revert", needs: []string{"email", "link", "expires"}, facts: facts(factEmail), notice: true,
 		sample: sampleDoing("email", "alice@work.example", "link", "/account/revert?ticket=Hq3v0bZrT2mY8sKc", "expires", sampleUntil)},
+
+	{name: "factor_added", needs: []string{"factor"}, may: []string{"not_me"}, facts: facts(factCalled), notice: true,
+		sample: sampleDoing("factor", "passkey", "called", "YubiKey 5", "not_me", sampleNotMe)},
+	{name: "factor_removed", needs: []string{"factor"}, may: []string{"not_me"}, facts: facts(factCalled), notice: true,
+		sample: sampleDoing("factor", "app", "not_me", sampleNotMe)},
+	{name: "recovery_code_used", needs: []string{"left"}, may: []string{"not_me"}, facts: doing, notice: true,
+		sample: sampleDoing("left", "3", "not_me", sampleNotMe)},
+	{name: "recovery_codes_made", may: []string{"not_me"}, facts: doing, notice: true, sample: sampleDoing("not_me", sampleNotMe)},
+	{name: "passkey_copied", may: []string{"factor", "not_me"}, facts: facts(factCalled), notice: true,
+		sample: sampleDoing("factor", "passkey", "called", "YubiKey 5", "not_me", sampleNotMe)},
+	{name: "factors_reset", facts: []fact{factTime}, sample: map[string]string{"name": "Alice", "zone": "Europe/Berlin"}},
 
 	{name: "new_sign_in", may: []string{"not_me"}, facts: append(slices.Clone(doing), factApp), notice: true,
 		sample: sampleDoing("app", "Grafana", "not_me", sampleNotMe)},
@@ -131,6 +150,9 @@ var mailKinds = []mailKind{
 // mailChanges are the words that the Arg changes of admin_changed joins with commas. Any other is
 // told as "other".
 var mailChanges = []string{"username", "email", "password", "name", "profile", "groups", "admin", "sessions", "status", "other"}
+
+// mailRemoved are the words that the Arg removed of secured joins with commas. Any other is left out.
+var mailRemoved = []string{"app", "passkey", "recovery_codes"}
 
 // kindOfMail is the kind of that name, nil for none.
 func kindOfMail(name string) *mailKind {

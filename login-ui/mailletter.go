@@ -209,8 +209,15 @@ func (l *letter) own(name, all string) *wording {
 }
 
 // Subject begins with the code where browsers and people look for it.
-func (l *letter) Subject() wording {
-	return l.say("mail."+l.name+".subject", "code", l.args["code"])
+func (l *letter) Subject() wording { return l.say(l.key("subject"), "code", l.args["code"]) }
+
+// key is that of one of the kind's texts, or of what it says of a passkey.
+func (l *letter) key(name string) string {
+	key := "mail." + l.name + "." + name
+	if special := key + "." + ofPasskey; l.args["factor"] == ofPasskey && l.texts.has(special) {
+		return special
+	}
+	return key
 }
 
 // Preheader is what lists of mails show beside the subject.
@@ -255,8 +262,25 @@ func (l *letter) What() []wording {
 	case "honeypot_digest":
 		count, _ := strconv.Atoi(l.args["count"])
 		return []wording{l.say("mail.honeypot_digest.what", "count", count, "since", l.time("since"))}
+	case "recovery_code_used":
+		left, err := strconv.Atoi(l.args["left"])
+		list := []wording{l.say("mail.recovery_code_used.what", "count", left)}
+		if err == nil && left <= fewCodes {
+			list = append(list, l.say("mail.recovery_code_used.few"))
+		}
+		return list
+	case "secured":
+		void := "mail.secured.void"
+		if l.args["password"] == "" {
+			void = "mail.secured.none"
+		}
+		list := []wording{l.say("mail.secured.what"), l.say(void)}
+		if removed := l.removed(); removed != "" {
+			list = append(list, l.say("mail.secured.removed", "list", removed))
+		}
+		return append(list, l.say("mail.secured.look"))
 	}
-	what := "mail." + l.name + ".what"
+	what := l.key("what")
 	if l.name == "account_exists" && l.args["for"] == "address" {
 		what = "mail.account_exists.address"
 	}
@@ -344,6 +368,17 @@ func (l *letter) changes() string {
 		}
 		if text := l.text("mail.change." + word); !slices.Contains(list, text) {
 			list = append(list, text)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// removed lists the factors that were taken off, each kind once.
+func (l *letter) removed() string {
+	var list []string
+	for word := range strings.SplitSeq(l.args["removed"], ",") {
+		if slices.Contains(mailRemoved, word) {
+			list = append(list, l.text("mail.removed."+word))
 		}
 	}
 	return strings.Join(list, ", ")

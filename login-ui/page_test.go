@@ -180,7 +180,7 @@ func checkScripts(t *testing.T, list []*html.Node) {
 // Password managers and tests key on these: they never change without a note in CHANGELOG.md.
 func TestIDsAndNamesStayAsTheyAre(t *testing.T) {
 	want := map[string]string{
-		"login": "form /login?tx=TX · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
+		"login": "form /login?tx=TX · input#[passkeys] hidden · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
 			"input#[remember] checkbox · button#sign-in[] · button#cancel[cancel=cancel]",
 		"continue": "form /login/continue?tx=TX · button#continue[] · button#cancel[cancel=cancel]",
 		"consent":  "form /consent?tx=TX · button#deny[decision=deny] · button#allow[decision=allow]",
@@ -194,8 +194,22 @@ func TestIDsAndNamesStayAsTheyAre(t *testing.T) {
 		"data":           "form /account/data?tx=TX · button#download[]",
 		"delete":         "form /account/delete?tx=TX · input#confirm[confirm] text off required · button#delete-account[]",
 		"reauthenticate": "form /account/reauthenticate?tx=TX · input#username[username] text username · input#password[password] password current-password required · button#confirm-me[]",
-		"login again": "form /login?tx=TX&another=1 · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
+		"login again": "form /login?tx=TX&another=1 · input#[passkeys] hidden · input#username[username] text username webauthn required · input#password[password] password current-password required · " +
 			"button#sign-in[] · button#cancel[cancel=cancel]",
+		"factor app": "form /login/factor?tx=TX · input#[way] hidden · input#[passkeys] hidden · input#code[code] text one-time-code required · input#[trust] checkbox · " +
+			"button#confirm[] · button#cancel[cancel=cancel]",
+		"factor key":            "form /login/factor?tx=TX · input#[state] hidden · input#[credential] hidden · button#cancel[cancel=cancel]",
+		"enrol":                 "form /login/enrol?tx=TX · button#enrol-app[] · button#cancel[cancel=cancel]",
+		"enrol app":             "form /login/enrol/app?tx=TX · input#code[code] text one-time-code required · button#turn-on[]",
+		"enrol key":             "form /login/enrol/key?tx=TX · input#[state] hidden · input#[credential] hidden",
+		"offer":                 "form /login/passkey/offer?tx=TX · input#[state] hidden · input#[credential] hidden",
+		"reauthenticate by app": "form /account/reauthenticate?tx=TX · input#[way] hidden · input#code[code] text one-time-code required · button#confirm[]",
+		"two-step off":          "form /account/two-step?tx=TX · button#add-app[]",
+		"two-step remove app":   "form /account/two-step?tx=TX · button#remove-factor[remove=f4]",
+		"two-step app":          "form /account/two-step/app/code?tx=TX · input#code[code] text one-time-code required · button#turn-on[]",
+		"passkeys rename":       "form /account/passkeys?tx=TX · input#[rename] hidden · input#name[name] text off · button#rename[]",
+		"passkeys add":          "form /account/passkeys/add?tx=TX · input#name[name] text off · input#[state] hidden · input#[credential] hidden",
+		"recovery codes":        "form /account/recovery-codes?tx=TX · input#[set] hidden · input#confirm[confirm] checkbox required · button#make-codes[]",
 	}
 	got := map[string]string{}
 	for _, s := range renderings(t) {

@@ -276,7 +276,8 @@ func statusOf(e *idp.Error) int {
 		return http.StatusBadRequest
 	case idp.Denied:
 		switch e.Code {
-		case "invalid_credentials", "code_wrong", "code_over":
+		case "invalid_credentials", "code_wrong", "code_over", "code_used", "clock_off",
+			"passkey_unknown", "passkey_refused", "passkey_known", "passkey_model":
 			return http.StatusBadRequest
 		case "link_over":
 			return http.StatusGone

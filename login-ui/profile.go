@@ -16,6 +16,7 @@ type profilePage struct {
 	*frame
 	Tx     string
 	Groups []profileGroup
+	Signal *passkeySignal // of another name
 }
 
 func (*profilePage) template() string { return "profile.html" }
@@ -147,7 +148,16 @@ func (ui *UI) ShowProfile(w http.ResponseWriter, r *http.Request) {
 	if t == nil {
 		return
 	}
-	ui.showProfile(w, t, http.StatusOK, &profilePage{frame: ui.accountFrame(w, r)}, t.visit.User.Profile)
+	p := &profilePage{frame: ui.accountFrame(w, r)}
+	if p.Notice != nil && p.Notice.Code == "profile_kept" {
+		own, err := ui.provider.OwnFactors(r.Context(), t.visit)
+		if err != nil {
+			ui.ShowFailure(w, r, err)
+			return
+		}
+		p.Signal = detailsOf(ui.provider.PasskeyRPID(), own.Handle, &t.visit.User)
+	}
+	ui.showProfile(w, t, http.StatusOK, p, t.visit.User.Profile)
 }
 
 func (ui *UI) showProfile(w http.ResponseWriter, t *turn, status int, p *profilePage, profile idp.Profile) {

@@ -30,7 +30,8 @@ type page interface {
 type frame struct {
 	*locale
 	Languages []*locale // to choose from; nil where the page's address cannot be asked for again
-	Query     []pair    // of the page's address, which the language form repeats
+	Here      string    // the path of the page's address, which the language form asks for again
+	Query     []pair    // of that address, which the form repeats
 	Instance  string
 	Support   string // a mailto: or https: address, "" for none
 	Reference string // the request's ID
@@ -89,7 +90,7 @@ func (ui *UI) frame(r *http.Request) *frame {
 		l = ui.negotiate(r)
 	}
 	f := &frame{
-		locale: l, Theme: lookOf(r), Instance: ui.cfg.Branding.Name, Support: ui.cfg.Branding.Support,
+		locale: l, Theme: lookOf(r), Here: localPath(r.URL.EscapedPath()), Instance: ui.cfg.Branding.Name, Support: ui.cfg.Branding.Support,
 		Reference: v.RequestID, assets: ui.assets, host: ui.issuer.Host, secret: ticketOf(r) != "" || inviteOf(r) != "",
 	}
 	if f.Query = queryOf(r); f.Query == nil {

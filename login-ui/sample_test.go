@@ -133,7 +133,7 @@ func samples() []sample {
 		}},
 		{"signed out", 200, func(f *frame) page { f.isolated = true; return &signedOutPage{f} }},
 	}
-	return slices.Concat(list, joiningSamples(), accountSamples())
+	return slices.Concat(list, joiningSamples(), factorSamples(), accountSamples(), twoStepSamples())
 }
 
 // problems has a problem of every kind.

@@ -83,6 +83,9 @@ func TestScreenshots(t *testing.T) {
 	if dir == "" {
 		t.Skip("SCREENSHOTS names no folder")
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	list := append(renderings(t), mirrored(t)...)
 	server := serveSamples(t, list)
 	ctx := browser(t)

@@ -25,6 +25,9 @@ type loginPage struct {
 	CanReset  bool // whether a message can be mailed to whoever forgot their password
 	ByCode    bool // whether a code to sign in with can be mailed
 	CanCancel bool
+
+	Key    *keyForm       // to sign in with a passkey, nil where that cannot be
+	Signal *passkeySignal // of a passkey that nobody has
 }
 
 func (*loginPage) template() string { return "login.html" }
@@ -77,13 +80,14 @@ func (ui *UI) loginPage(t *turn) *loginPage {
 
 func (ui *UI) showLogin(w http.ResponseWriter, t *turn, status int, p *loginPage) {
 	if p.Tx = t.seal(w); p.Tx != "" {
+		p.Key = ui.logInKey(t, p)
 		ui.show(w, t.r, status, p)
 	}
 }
 
 // SubmitLogin signs somebody in.
 func (ui *UI) SubmitLogin(w http.ResponseWriter, r *http.Request) {
-	r, form, ok := ui.readForm(w, r, ui.cfg.Login.UsernameField, ui.cfg.Login.PasswordField, "remember", "cancel")
+	r, form, ok := ui.readForm(w, r, ui.cfg.Login.UsernameField, ui.cfg.Login.PasswordField, "remember", "passkeys", "cancel")
 	if !ok {
 		return
 	}
@@ -108,6 +112,7 @@ func (ui *UI) SubmitLogin(w http.ResponseWriter, r *http.Request) {
 	p := ui.loginPage(t)
 	p.Username = username
 	p.Remember = form.Get("remember") == "1"
+	t.passkeys = form.Get("passkeys") == "1"
 	if username == "" {
 		p.fail("username_missing", "username")
 	}
@@ -150,7 +155,14 @@ func (ui *UI) welcome(w http.ResponseWriter, t *turn, in idp.SignedIn) {
 			ui.logFailure(t.r, statusOf(errorOf(err)), err)
 		}
 	}
-	t.done(w)
+	switch {
+	case !t.enrolBy().IsZero():
+		t.on(w, enrolPath)
+	case t.offersPasskey(in.Device):
+		t.on(w, "/login/passkey/offer")
+	default:
+		t.done(w)
+	}
 }
 
 // refuseLogin answers a form that was not shown to the one who is here: somebody signed in

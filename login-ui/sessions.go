@@ -2,6 +2,7 @@ package loginui
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"postern/idp"
@@ -71,8 +72,10 @@ func (f *frame) session(s *idp.OwnSession, now time.Time) ownSession {
 		ID: s.ID.String(), Device: f.device(s.UserAgent), Address: s.Address, Current: s.Current, New: s.New,
 		SignedInAt: s.AuthTime(), SeenAt: s.LastSeenAt, Active: s.Current || now.Sub(s.LastSeenAt) < activeFor,
 	}
-	for _, name := range s.AMR() {
-		line.Methods = append(line.Methods, f.method(name))
+	for _, m := range s.Methods {
+		if text := f.method(m.Name); !slices.Contains(line.Methods, text) {
+			line.Methods = append(line.Methods, text)
+		}
 	}
 	for i := range s.Apps {
 		line.Apps = append(line.Apps, s.Apps[i].DisplayName())
@@ -80,10 +83,17 @@ func (f *frame) session(s *idp.OwnSession, now time.Time) ownSession {
 	return line
 }
 
-// method puts the name of a method (RFC 8176) into words.
+// method puts the name of a method into words.
 func (f *frame) method(name string) string {
-	if name == "pwd" {
+	switch name {
+	case idp.MethodPassword:
 		return f.T("sessions.method.password")
+	case idp.MethodPasskey:
+		return f.T("sessions.method.key")
+	case idp.MethodTOTP:
+		return f.T("sessions.method.app")
+	case idp.MethodRecovery:
+		return f.T("sessions.method.recovery")
 	}
 	return f.T("sessions.method.code")
 }

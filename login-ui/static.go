@@ -37,9 +37,9 @@ func newAssets() (*assets, error) {
 		return nil, fmt.Errorf("static: %w", err)
 	}
 	a := &assets{map[string]*asset{}, map[string]*asset{}}
-	a.add("style.css", "text/css; charset=utf-8", style)
+	a.add("style.css", "text/css; charset=utf-8", lean(style))
 	a.add("icon.svg", "image/svg+xml", icon)
-	a.add("elements.js", "text/javascript; charset=utf-8", elements)
+	a.add("elements.js", "text/javascript; charset=utf-8", lean(elements))
 	return a, nil
 }
 
@@ -59,6 +59,26 @@ func joinElements() ([]byte, error) {
 		fmt.Fprintf(&b, "{\n%s}\n", content)
 	}
 	return b.Bytes(), nil
+}
+
+// lean leaves out what is for us alone: indentation, comments that have lines of their own, and ends of
+// lines after what cannot end there. No text of ours goes over several lines, so that none of it means
+// anything to a browser.
+func lean(content []byte) []byte {
+	var b bytes.Buffer
+	comment := false
+	for line := range bytes.Lines(content) {
+		line = bytes.TrimLeft(line, " \t")
+		comment = comment || bytes.HasPrefix(line, []byte("/*"))
+		if !comment && len(bytes.TrimSpace(line)) > 0 && !bytes.HasPrefix(line, []byte("//")) {
+			if end := bytes.TrimRight(line, "\n"); bytes.ContainsAny(end[len(end)-1:], "{,;") && !bytes.Contains(end, []byte("//")) {
+				line = end
+			}
+			b.Write(line)
+		}
+		comment = comment && !bytes.HasSuffix(bytes.TrimSpace(line), []byte("*/"))
+	}
+	return b.Bytes()
 }
 
 func (a *assets) add(name, contentType string, content []byte) {

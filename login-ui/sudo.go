@@ -3,6 +3,7 @@ package loginui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 
 	"postern/idp"
 )
@@ -10,13 +11,17 @@ import (
 // stepSudo is the step of proving anew who one is, with a form that waits for it.
 const stepSudo idp.Step = "reauthenticate"
 
-// A sudoPage asks who is signed in to prove it.
+// A sudoPage asks who is signed in to prove it, by one proof after another until they will do.
 type sudoPage struct {
 	*frame
 	Tx          string
 	Person      *person
 	Purpose     string // what it is for, in words
-	HasPassword bool
+	HasPassword bool   // whether the password is next
+	Way         factorWay
+	Others      []factorWay // that would do as well
+	Digits      int         // of an app's code
+	Key         *keyForm
 	Back        string // the page that the form came from
 }
 
@@ -27,6 +32,9 @@ func (*sudoPage) template() string { return "reauthenticate.html" }
 var resumed = map[string]func(*UI, http.ResponseWriter, *turn, url.Values){
 	profilePath:  (*UI).changeProfile,
 	addEmailPath: (*UI).addEmail,
+	appPath:      (*UI).startApp,
+	passkeysPath: (*UI).renamePasskey,
+	removePath:   (*UI).askRemove,
 }
 
 // suspend asks who is here to prove it, and then goes on with the form of t. The form waits in the
@@ -51,78 +59,213 @@ func (t *turn) suspend(w http.ResponseWriter, form url.Values) {
 	seeOther(w, sudoPath+"?tx="+url.QueryEscape(tx))
 }
 
+// suspendTurn asks who is here to prove it, and then goes on with the interaction of t.
+func (t *turn) suspendTurn(w http.ResponseWriter) {
+	t.in.Show(stepSudo, t.visit, idp.Shown{})
+	t.on(w, sudoPath)
+}
+
 // ShowReauthenticate shows the form that proves who is here.
 func (ui *UI) ShowReauthenticate(w http.ResponseWriter, r *http.Request) {
-	t := ui.own(w, r, stepSudo)
+	t := ui.sudoTurn(w, r)
 	if t == nil {
 		return
 	}
-	if t.suspended() == nil {
-		ui.notify(w, "page_outdated", accountPath)
-		return
+	p := ui.sudoPage(t)
+	p.Way = factorWay(r.URL.Query().Get("way"))
+	proofs, err := ui.provider.ProofsFor(t.r.Context(), t.visit)
+	switch {
+	case err != nil:
+		ui.ShowFailure(w, t.r, err)
+	case proofs.Enough && t.ofAccount():
+		ui.notify(w, "sudo_confirmed", p.Back) // in another tab, or before this page was gone back to
+	case proofs.Enough:
+		seeOther(w, p.Back)
+	default:
+		ui.showSudo(w, t, http.StatusOK, p, proofs)
 	}
-	ui.showSudo(w, t, http.StatusOK, ui.sudoPage(t))
 }
 
-// suspended is the interaction that waits for a proof of the one who is here, nil for none.
-func (t *turn) suspended() *idp.Interaction {
-	in, err := t.ui.opened(t.r)
-	if err != nil || !in.Holds(stepSudo, t.visit, idp.Shown{}) {
+// sudoTurn is the turn of somebody of whom an interaction of their own waits for a proof. Anybody else
+// goes where something can be done: then it has answered, and returns nil. Who has to get a second
+// factor proves here that they may.
+func (ui *UI) sudoTurn(w http.ResponseWriter, r *http.Request) *turn {
+	visit, err := ui.visit(r, "")
+	if err != nil {
+		ui.ShowFailure(w, r, err)
 		return nil
 	}
-	return in
+	own := ui.provider.BeginOwn(r.URL.Path)
+	if visit == nil {
+		ui.dispatch(w, r, own)
+		return nil
+	}
+	in, err := ui.opened(r)
+	if err != nil || !in.Holds(stepSudo, visit, idp.Shown{}) {
+		ui.notify(w, "page_outdated", accountPath)
+		return nil
+	}
+	step := idp.NextStep(own, visit, ui.provider.PolicyFor(nil), ui.now()).Step
+	if step != idp.NoStep && step != idp.StepEnrol {
+		ui.dispatch(w, r, own)
+		return nil
+	}
+	return &turn{ui: ui, r: r, in: in, visit: visit, step: stepSudo}
+}
+
+// ofAccount tells whether it is a form of the account that waits in t, not a sign-in.
+func (t *turn) ofAccount() bool {
+	to, err := url.Parse(t.in.Request.Return)
+	return err == nil && t.in.Request.ClientID == "" && to.Path != accountPath
 }
 
 func (ui *UI) sudoPage(t *turn) *sudoPage {
-	p := &sudoPage{frame: ui.frame(t.r), Tx: t.r.URL.Query().Get("tx"), Person: personOf(&t.visit.User), Back: accountPath}
-	p.isolated = true
-	p.Purpose = p.T("sudo.for.other")
-	if to, err := url.Parse(t.suspended().Request.Return); err == nil {
-		p.Back = to.Path
-		if key := "sudo.for." + to.Path; ui.texts.has(key) {
-			p.Purpose = p.T(key)
+	tx := t.r.URL.Query().Get("tx")
+	p := &sudoPage{
+		frame: t.frame(), Tx: tx, Person: personOf(&t.visit.User), Digits: ui.cfg.MFA.TOTP.Digits,
+		Back: dispatcher + "?tx=" + url.QueryEscape(tx),
+	}
+	key := "sudo.for." + enrolPath
+	if t.ofAccount() {
+		p.isolated = true
+		key = "sudo.for.other"
+		if to, err := url.Parse(t.in.Request.Return); err == nil {
+			p.Back = to.Path
+			if own := "sudo.for." + to.Path; ui.texts.has(own) {
+				key = own
+			}
 		}
 	}
+	p.Purpose = p.T(key)
 	return p
 }
 
-func (ui *UI) showSudo(w http.ResponseWriter, t *turn, status int, p *sudoPage) {
-	list, err := ui.provider.Checklist(t.r.Context(), t.visit)
+// showSudo shows p with the proofs that lead on: the password first, then what is as strong as the
+// second factors that there are.
+func (ui *UI) showSudo(w http.ResponseWriter, t *turn, status int, p *sudoPage, proofs idp.Proofs) {
+	p.offer(proofs)
+	if proofs.Key && (p.HasPassword || p.Way == byKey) {
+		c, err := ui.provider.BeginKeyProof(t.r.Context(), t.visit, proofs.Alone)
+		if err != nil {
+			ui.ShowFailure(w, t.r, err)
+			return
+		}
+		p.Key = ui.keyForm(p.frame, c, keyUse, sudoPath+"?tx="+url.QueryEscape(p.Tx), "factor.key.use")
+		p.Key.Secondary = p.HasPassword
+	}
+	ui.show(w, t.r, status, p)
+}
+
+// offer settles on what p asks for of proofs.
+func (p *sudoPage) offer(proofs idp.Proofs) {
+	p.HasPassword, p.Others = proofs.Password, nil
+	if p.HasPassword {
+		p.Way = ""
+		return
+	}
+	for _, o := range []struct {
+		way factorWay
+		may bool
+	}{{byKey, proofs.Key}, {byApp, proofs.App}, {byRecovery, proofs.Recovery}} {
+		if o.may {
+			p.Others = append(p.Others, o.way)
+		}
+	}
+	if !slices.Contains(p.Others, p.Way) {
+		p.Way = ""
+		if len(p.Others) > 0 {
+			p.Way = p.Others[0]
+		}
+	}
+	p.Others = slices.DeleteFunc(p.Others, func(way factorWay) bool { return way == p.Way })
+}
+
+// SubmitReauthenticate verifies a proof, asks for the next one where that is not enough, and goes on
+// with what waits for it.
+func (ui *UI) SubmitReauthenticate(w http.ResponseWriter, r *http.Request) {
+	r, form, ok := ui.readForm(w, r, "password", "code", "way", "state", "credential")
+	if !ok {
+		return
+	}
+	t := ui.sudoTurn(w, r)
+	if t == nil {
+		return
+	}
+	p := ui.sudoPage(t)
+	p.Way = factorWay(form.Get("way"))
+	if missing := p.missing(form); missing {
+		ui.refuseSudo(w, t, http.StatusBadRequest, p)
+		return
+	}
+	signedIn, err := ui.proveAnew(t, form)
+	switch e := errorOf(err); {
+	case err == nil:
+		ui.cookies.keepSession(w, signedIn, ui.now())
+		ui.resume(w, t, signedIn)
+	case e.Kind == idp.Stale && e.Code != "ceremony_over":
+		ui.notify(w, "page_outdated", sudoPath)
+	case e.Kind == idp.Internal, e.Kind == idp.Locked, e.Kind == idp.Blocked:
+		ui.turnAway(w, t.r, p.frame, err)
+	default:
+		if e.Code != "invalid_credentials" {
+			e = besideCode(e)
+		}
+		ui.refuseSudo(w, t, ui.explain(w, t.r, p.frame, e), p)
+	}
+}
+
+// refuseSudo shows p with what was wrong, and the proofs that lead on from where the session is now.
+func (ui *UI) refuseSudo(w http.ResponseWriter, t *turn, status int, p *sudoPage) {
+	proofs, err := ui.provider.ProofsFor(t.r.Context(), t.visit)
 	if err != nil {
 		ui.ShowFailure(w, t.r, err)
 		return
 	}
-	p.HasPassword = list.HasPassword
-	ui.show(w, t.r, status, p)
+	ui.showSudo(w, t, status, p, proofs)
 }
 
-// SubmitReauthenticate verifies the password and goes on with what waits for it.
-func (ui *UI) SubmitReauthenticate(w http.ResponseWriter, r *http.Request) {
-	t, form := ui.readOwn(w, r, stepSudo, "password")
-	if t == nil {
-		return
-	}
-	in := t.suspended()
-	if in == nil {
-		ui.notify(w, "page_outdated", accountPath)
-		return
-	}
-	p := ui.sudoPage(t)
-	if form.Get("password") == "" {
+// missing tells whether form has no proof, and p says so.
+func (p *sudoPage) missing(form url.Values) bool {
+	switch {
+	case form.Get("credential") != "":
+		p.Way = byKey
+	case form.Has("code") && form.Get("code") == "":
+		p.fail("code_missing", "code")
+	case !form.Has("code") && form.Get("password") == "":
 		p.fail("password_missing", "password")
-		ui.showSudo(w, t, http.StatusBadRequest, p)
-		return
 	}
-	signedIn, err := ui.provider.Reauthenticate(t.r.Context(), t.visit, form.Get("password"))
-	t.settle(w, p.frame, err, nil, func() {
-		ui.cookies.keepSession(w, signedIn, ui.now())
-		ui.resume(w, t, signedIn, in.Request.Return)
-	}, func(status int) { ui.showSudo(w, t, status, p) })
+	return p.Failed
 }
 
-// resume goes on with the form that waited, `to`, in the session that was renewed.
-func (ui *UI) resume(w http.ResponseWriter, t *turn, signedIn idp.SignedIn, to string) {
-	u, err := url.Parse(to)
+// proveAnew verifies the proof of form.
+func (ui *UI) proveAnew(t *turn, form url.Values) (idp.SignedIn, error) {
+	ctx, p := t.r.Context(), ui.provider
+	switch {
+	case form.Get("credential") != "":
+		return p.ProveByKey(ctx, t.in, t.visit, form.Get("state"), form.Get("credential"), false)
+	case form.Has("code"):
+		return p.ProveByCode(ctx, t.in, t.visit, form.Get("code"), false)
+	}
+	signedIn, err := p.Reauthenticate(ctx, t.visit, form.Get("password"))
+	if err == nil && t.in.Authenticated == t.visit.Session.Authentication {
+		t.in.SignedIn(&signedIn.Session)
+	}
+	return signedIn, err
+}
+
+// resume goes on with what waited, in the session that was renewed, or asks for the next proof.
+func (ui *UI) resume(w http.ResponseWriter, t *turn, signedIn idp.SignedIn) {
+	visit := &idp.Visit{Session: signedIn.Session, User: signedIn.User}
+	t.visit = visit
+	if !ui.provider.Fresh(visit) {
+		t.suspendTurn(w)
+		return
+	}
+	if !t.ofAccount() {
+		t.done(w)
+		return
+	}
+	u, err := url.Parse(t.in.Request.Return)
 	if err != nil {
 		seeOther(w, accountPath)
 		return
@@ -136,7 +279,7 @@ func (ui *UI) resume(w http.ResponseWriter, t *turn, signedIn idp.SignedIn, to s
 	v := *idp.VisitorFrom(t.r.Context())
 	v.Session, v.Path = signedIn.Token, u.Path
 	r := t.r.WithContext(idp.WithVisitor(t.r.Context(), &v))
-	deed(ui, w, t.moved(r, &idp.Visit{Session: signedIn.Session, User: signedIn.User}, u.Path), form)
+	deed(ui, w, t.moved(r, visit, u.Path), form)
 }
 
 // moved is a turn of another page of the account, of the browser that sent r.

@@ -3,6 +3,7 @@ package loginui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"postern/idp"
@@ -64,10 +65,16 @@ func (ui *UI) ShowAccount(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := ui.accountFrame(w, r)
+	policy, _ := ui.provider.FactorPolicyOf(&visit.User)
+	checks := slices.DeleteFunc(f.checks(visit, list), func(c check) bool {
+		// What nobody can mend is no advice.
+		off := policy == idp.FactorsOff
+		return !c.Fine && (c.Code == "twostep" && off || c.Code == "passkey" && (off || ui.provider.PasskeyRPID() == ""))
+	})
 	ui.show(w, r, http.StatusOK, &accountPage{
 		frame: f, Person: personOf(&visit.User), Username: visit.User.Username,
 		SignedInAt: visit.Session.AuthTime(), EndsAt: visit.Session.EndsAt, Remembered: visit.Session.Remembered,
-		Checks: f.checks(visit, list), Places: f.places(),
+		Checks: checks, Places: f.places(),
 	})
 }
 
@@ -84,19 +91,25 @@ func (f *frame) checks(v *idp.Visit, list idp.Checklist) []check {
 	if v.User.Email == "" {
 		email.Text = f.T("account.check.email.none")
 	}
-	return []check{
-		email,
-		line("password", list.HasPassword, passwordPath),
+	lines := []check{email, line("passkey", list.HasPasskey, addPasskeyPath), line("twostep", list.HasFactor, twoStepPath)}
+	if list.HasFactor {
+		lines = append(lines, line("recovery", list.RecoveryLeft > fewCodes, codesPath, "count", list.RecoveryLeft))
+	}
+	if list.HasPassword || !list.HasPasskey {
+		lines = append(lines, line("password", list.HasPassword, passwordPath))
+	}
+	return append(lines,
 		line("sessions", list.OtherSessions == 0, sessionsPath, "count", list.OtherSessions),
 		line("devices", list.UnknownDevices == 0, activityPath, "count", list.UnknownDevices),
-	}
+	)
 }
 
 // places lists the pages of the account.
 func (f *frame) places() []place {
 	var list []place
 	for _, p := range []struct{ path, key string }{
-		{profilePath, "profile"}, {emailsPath, "emails"}, {passwordPath, "password"}, {sessionsPath, "sessions"},
+		{profilePath, "profile"}, {emailsPath, "emails"}, {passwordPath, "password"}, {passkeysPath, "passkeys"},
+		{twoStepPath, "two-step"}, {codesPath, "recovery-codes"}, {sessionsPath, "sessions"},
 		{appsPath, "apps"}, {activityPath, "activity"}, {appearancePath, "appearance"}, {dataPath, "data"}, {deletePath, "delete"},
 	} {
 		list = append(list, place{p.path, f.T("account.to." + p.key), f.T("account.to." + p.key + ".about")})

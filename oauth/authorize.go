@@ -19,6 +19,8 @@ var stepPaths = map[idp.Step]string{
 	idp.StepSignUp:  "/signup",
 	idp.StepVerify:  "/verify",
 	idp.StepChange:  "/login/password",
+	idp.StepFactor:  "/login/factor",
+	idp.StepEnrol:   "/login/enrol",
 }
 
 // Authorize is the authorization endpoint (RFC 6749 §3.1, OpenID Connect Core 1.0 §3.1.2.1) and

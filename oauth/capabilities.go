@@ -63,7 +63,7 @@ func (s *Server) Capabilities() Capabilities {
 		IntrospectionAuthMethods:   confidential,
 		RevocationAuthMethods:      append(confidential, idp.AuthNone),
 		CodeChallengeMethods:       []string{"S256"},
-		ACRValues:                  []string{idp.ACRPassword},
+		ACRValues:                  s.p.ACRValues(),
 		Prompts:                    []string{"none", "login", "consent", "select_account"},
 		ClaimTypes:                 []string{"normal"},
 		Claims:                     append(claims, slices.Sorted(maps.Keys(userClaims))...),

@@ -37,7 +37,7 @@ func TestCapabilitiesAreWhatTheStandardsCallThem(t *testing.T) {
 		"introspection_endpoint_auth_methods_supported":  list("client_secret_basic", "client_secret_post"),
 		"revocation_endpoint_auth_methods_supported":     list("client_secret_basic", "client_secret_post", "none"),
 		"code_challenge_methods_supported":               list("S256"),
-		"acr_values_supported":                           list("urn:postern:acr:pwd"),
+		"acr_values_supported":                           list("urn:postern:acr:pwd", "urn:postern:acr:mfa", "phr", "phrh"),
 		"prompt_values_supported":                        list("none", "login", "consent", "select_account"),
 		"claim_types_supported":                          list("normal"),
 		"ui_locales_supported":                           list("en", "de"),

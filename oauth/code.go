@@ -15,7 +15,7 @@ import (
 // and writes both by one INSERT.
 func (s *Server) issueCode(ctx context.Context, a *authorization, in *idp.Interaction, visit *idp.Visit) (string, error) {
 	w := &work{client: a.client, now: s.p.Now()}
-	w.visit.Grant = s.newGrant(a, visit, w.now)
+	w.visit.Grant = s.newGrant(a, in, visit, w.now)
 	w.session.subject = visit.User.ID.String()
 	w.session.claims.Subject = w.session.subject
 	ctx = withWork(ctx, w)
@@ -58,8 +58,8 @@ func (a *authorization) fositeForm() url.Values {
 // newGrant is what the End-User of visit gives the client. With offline_access it outlives the
 // session: consent was given in this interaction or before, or the client is of the house, which
 // are our "other conditions" of OpenID Connect Core 1.0 §11 beside prompt=consent.
-func (s *Server) newGrant(a *authorization, visit *idp.Visit, now time.Time) idp.Grant {
-	scopes := a.request.Scopes
+func (s *Server) newGrant(a *authorization, in *idp.Interaction, visit *idp.Visit, now time.Time) idp.Grant {
+	scopes, sure := a.request.Scopes, s.p.Assurance(in, visit, a.client)
 	g := idp.Grant{
 		ID: idp.NewID(now), ClientID: a.client.ID, UserID: visit.User.ID,
 		SessionID: visit.Session.ID, SessionBound: !slices.Contains(scopes, scopeOffline),
@@ -69,7 +69,7 @@ func (s *Server) newGrant(a *authorization, visit *idp.Visit, now time.Time) idp
 		Facts: idp.Facts{
 			RedirectURI: a.redirectURI, RedirectSent: !a.form.Has(impliedRedirect),
 			Challenge: a.form.Get("code_challenge"), Nonce: a.form.Get("nonce"), Claims: a.form.Get("claims"),
-			AuthTime: visit.Session.AuthTime().Unix(), ACR: visit.Session.ACR(), AMR: visit.Session.AMR(),
+			AuthTime: sure.AuthTime.Unix(), ACR: sure.ACR, AMR: sure.AMR,
 			AuthTimeAsked: asksForAuthTime(a), RequestedAt: now.Unix(),
 		},
 	}

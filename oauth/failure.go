@@ -23,6 +23,7 @@ type failure struct {
 	description string
 	retryAfter  time.Duration // zero for never
 	cause       error         // for the log only
+	stepUp      *StepUp       // what a stronger token must show, nil for nothing
 }
 
 func (f *failure) Error() string {

@@ -47,6 +47,8 @@ type house struct {
 	// The clients by their names, with their secrets.
 	secrets map[string]string
 	pages   *recordedPages
+	// prove shows a user's second factor, by their name.
+	prove map[string]func(b *browser, in *idp.Interaction)
 }
 
 // clock is turned by tests and read by every request.
@@ -251,7 +253,7 @@ func newHouse(t testing.TB, url string) *house {
 	ctx := context.Background()
 	h := &house{
 		t: t, now: &clock{at: time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)}, sent: &statements{},
-		secrets: map[string]string{}, pages: &recordedPages{},
+		secrets: map[string]string{}, pages: &recordedPages{}, prove: map[string]func(*browser, *idp.Interaction){},
 	}
 	store, err := storage.Open(ctx, url, storage.Options{Migrate: true, OnStatement: h.sent.add})
 	if err != nil {
@@ -406,7 +408,15 @@ func (h *house) logIn(b *browser, in *idp.Interaction, username string) {
 	if err != nil {
 		h.t.Fatalf("log in %s: %v", username, err)
 	}
-	b.visitor.Session = done.Token
+	b.enter(done)
+}
+
+// enter keeps the cookie of a sign-in: another one where a step is owed.
+func (b *browser) enter(s idp.SignedIn) {
+	b.visitor.Session, b.visitor.Pending = s.Token, idp.SessionToken{}
+	if s.Session.State == idp.Pending {
+		b.visitor.Session, b.visitor.Pending = idp.SessionToken{}, s.Token
+	}
 }
 
 // request is an authorization request of the client as it should be.
@@ -471,6 +481,8 @@ func (h *house) doStep(b *browser, page string, in *idp.Interaction, username st
 	switch page {
 	case "/login":
 		h.logIn(b, in, username)
+	case "/login/factor":
+		h.prove[username](b, in)
 	case "/login/continue":
 		in.Chosen = b.visitor.Session.ID
 	case "/consent":

@@ -22,6 +22,7 @@ type introspection struct {
 	Audience  []string `json:"aud,omitempty"`
 	Issuer    string   `json:"iss,omitempty"`
 	ACR       string   `json:"acr,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
 	AuthTime  int64    `json:"auth_time,omitempty"`
 }
 
@@ -89,7 +90,7 @@ func (s *Server) introspectAccess(ctx context.Context, c *idp.Client, shown stri
 	return &introspection{
 		Active: true, Scope: strings.Join(g.Scopes.Narrowed(token.Scopes), " "), ClientID: g.ClientID,
 		TokenType: "Bearer", Expires: token.Expiry.Unix(), Subject: g.UserID.String(), Audience: audience,
-		Issuer: s.cfg.Issuer, ACR: g.Facts.ACR, AuthTime: g.Facts.AuthTime,
+		Issuer: s.cfg.Issuer, ACR: g.Facts.ACR, AMR: g.Facts.AMR, AuthTime: g.Facts.AuthTime,
 	}, nil
 }
 

@@ -25,7 +25,7 @@ func TestIntrospectionTellsTheOwner(t *testing.T) {
 		want := map[string]any{
 			"active": true, "scope": "openid email offline_access", "client_id": "web", "token_type": "Bearer",
 			"exp": now + 300, "sub": h.alice.ID.String(), "iss": testIssuer,
-			"acr": "urn:postern:acr:pwd", "auth_time": float64(grant.Facts.AuthTime),
+			"acr": "urn:postern:acr:pwd", "amr": []any{"pwd"}, "auth_time": float64(grant.Facts.AuthTime),
 		}
 		if a := h.introspectAs("web", got.text("access_token")); !reflect.DeepEqual(a.body, want) || a.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("access token: got %v, want %v", a.body, want)

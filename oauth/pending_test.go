@@ -25,7 +25,6 @@ func (h *house) pending(in *idp.Interaction) *browser {
 	h.t.Helper()
 	b := newBrowser("dave")
 	h.logIn(b, in, "dave")
-	b.visitor.Session, b.visitor.Pending = idp.SessionToken{}, b.visitor.Session
 	return b
 }
 

@@ -98,6 +98,7 @@ func (s *Server) resolve(ctx context.Context, sent url.Values, malformed bool) (
 	if f := limitClaims(a); f != nil {
 		return a, f
 	}
+	addACRValues(a)
 	return a, nil
 }
 
@@ -108,6 +109,18 @@ func addDefaults(a *authorization) {
 		const longest = math.MaxInt32 // seconds: more is never reached, and a request may not ask for it
 		a.form.Set("max_age", strconv.FormatInt(min(*age, longest), 10))
 	}
+}
+
+// addACRValues is addDefaults for what only the parsed request tells: acr_values, and acr asked for by
+// its value in claims, go before what the client registered (OpenID Connect Dynamic Client Registration
+// 1.0 §2).
+func addACRValues(a *authorization) {
+	values := a.client.Metadata.DefaultACRValues
+	if len(values) == 0 || len(a.request.ACRValues) > 0 || a.request.Claims.AsksForACR() {
+		return
+	}
+	a.request.ACRValues = values
+	a.form["acr_values"] = []string{strings.Join(values, " ")}
 }
 
 // limitClaims leaves in the claims parameter only what can come of it. All else is ignored (OpenID

@@ -49,6 +49,9 @@ func (s *Server) userInfo(ctx context.Context, shown string) (map[string]any, er
 			status: http.StatusForbidden, code: "insufficient_scope", description: "The access token lacks the scope openid.",
 		}
 	}
+	if err := s.demand(ctx, visit); err != nil {
+		return nil, err
+	}
 	claims := make(map[string]any, 12)
 	claims["sub"] = visit.User.ID.String()
 	for _, scope := range scopes {
@@ -62,6 +65,19 @@ func (s *Server) userInfo(ctx context.Context, shown string) (map[string]any, er
 		}
 	}
 	return claims, nil
+}
+
+// demand refuses a token of an authentication that is less than its client asks of every sign-in: it was
+// issued when the client asked for less, or when the settings told another acr.
+func (s *Server) demand(ctx context.Context, visit *idp.GrantVisit) error {
+	c, err := s.p.Client(ctx, visit.Grant.ClientID)
+	if err != nil {
+		return err
+	}
+	if minimum := c.Metadata.MinimumACR; !s.p.ACRMeets(visit.Grant.Facts.ACR, minimum) {
+		return insufficient(StepUp{ACRValues: []string{minimum}})
+	}
+	return nil
 }
 
 // putAsked adds what the userinfo member of the claims parameter asks for (OpenID Connect Core 1.0
@@ -158,6 +174,9 @@ func writeBearerFailure(ctx context.Context, w http.ResponseWriter, f *failure) 
 	challenge := `Bearer realm="postern"`
 	if f.code != "" {
 		challenge += `, error="` + f.code + `", error_description="` + printable(f.description) + `"`
+	}
+	if f.stepUp != nil {
+		challenge += f.stepUp.parameters()
 	}
 	h := w.Header()
 	if f.status < http.StatusInternalServerError {

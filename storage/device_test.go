@@ -12,7 +12,10 @@ import (
 func newDevice(userID idp.ID, n byte) idp.Device {
 	hash := make([]byte, 32)
 	hash[0] = n
-	return idp.Device{UserID: userID, Hash: hash, Epoch: 3, CreatedAt: at(0), SeenAt: at(time.Duration(n) * time.Minute), DeadAt: at(24 * time.Hour)}
+	return idp.Device{
+		UserID: userID, Hash: hash, Epoch: 3, CreatedAt: at(0), SeenAt: at(time.Duration(n) * time.Minute), DeadAt: at(24 * time.Hour),
+		Address: "192.0.2.1", UserAgent: "Mozilla/5.0", TrustedUntil: ptr(at(time.Hour)), OfferedAt: ptr(at(0)),
+	}
 }
 
 func TestI20_AUserHasAtMostTwentyKnownDevices(t *testing.T) {
@@ -80,5 +83,59 @@ func TestS4_52_ADeviceThatIsDeadIsUnknownWithoutASweep(t *testing.T) {
 		must(t, err)
 		_, err = s.Device(t.Context(), d.UserID, d.Hash, d.DeadAt)
 		wantErr(t, err, idp.ErrNotFound)
+	})
+}
+
+func TestS3_41_TrustInABrowserEndsWithTheEpoch(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		u := addUser(t, s, "ada")
+		d := newDevice(u.ID, 1)
+		d.TrustedUntil, d.OfferedAt = nil, nil
+		must(t, s.PutDevice(ctx, d, 20))
+		stored := func(what string, want idp.Device) {
+			t.Helper()
+			got, err := s.Device(ctx, u.ID, d.Hash, now)
+			must(t, err)
+			same(t, what, got, want)
+		}
+		stored("new", d)
+		d.TrustedUntil, d.OfferedAt = ptr(at(time.Hour)), ptr(at(time.Minute))
+		must(t, s.MarkDevice(ctx, d))
+		stored("marked", d)
+		again := newDevice(u.ID, 1) // what a sign-in writes that says nothing of trust
+		again.TrustedUntil, again.OfferedAt, again.SeenAt, again.Address, again.UserAgent = nil, nil, at(2*time.Hour), "192.0.2.9", "other"
+		must(t, s.PutDevice(ctx, again, 20))
+		d.SeenAt, d.Address, d.UserAgent = again.SeenAt, again.Address, again.UserAgent
+		stored("after another sign-in", d)
+
+		epoch := u.Epoch
+		u.Epoch++
+		must(t, s.ChangeUser(ctx, u, epoch))
+		lifted := again
+		lifted.Epoch++
+		must(t, s.PutDevice(ctx, lifted, 20))
+		wantErr(t, s.MarkDevice(ctx, d), idp.ErrNotFound) // read before the change
+		lifted.OfferedAt = d.OfferedAt
+		stored("after the epoch rose", lifted)
+		must(t, s.MarkDevice(ctx, lifted))
+		lifted.UserID = addUser(t, s, "bob").ID
+		wantErr(t, s.MarkDevice(ctx, lifted), idp.ErrNotFound)
+	})
+}
+
+func TestDevicesAreListedFromTheOneThatWasSeenLast(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
+		former, dead := newDevice(ada.ID, 3), newDevice(ada.ID, 4)
+		former.Epoch--
+		dead.DeadAt = at(-time.Second)
+		for _, d := range []idp.Device{newDevice(ada.ID, 1), newDevice(ada.ID, 2), former, dead, newDevice(bob.ID, 1)} {
+			must(t, s.PutDevice(ctx, d, 20))
+		}
+		list, err := s.Devices(ctx, ada.ID, now)
+		must(t, err)
+		same(t, "devices", list, []idp.Device{newDevice(ada.ID, 2), newDevice(ada.ID, 1)})
 	})
 }

@@ -74,7 +74,7 @@ func ForgetMigration(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer s.db.Close()
-	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 6`); err != nil {
+	if _, err := s.db.ExecContext(t.Context(), `DELETE FROM migrations WHERE version_id = 8`); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -275,11 +275,12 @@ func (s *schema) provider() (*goose.Provider, error) {
 			goose.NewGoMigration(2, &goose.GoFunc{RunTx: s.postgresOnly(tune)}, nil),
 			goose.NewGoMigration(4, &goose.GoFunc{RunTx: s.postgresOnly(tuneGate)}, nil),
 			goose.NewGoMigration(6, &goose.GoFunc{RunTx: s.postgresOnly(tuneAccounts)}, nil),
+			goose.NewGoMigration(8, &goose.GoFunc{RunTx: s.postgresOnly(tuneFactors)}, nil),
 		))
 }
 
 // goNames are the names of the migrations that are written in Go.
-var goNames = map[int64]string{2: "tune", 4: "tune_gate", 6: "tune_accounts"}
+var goNames = map[int64]string{2: "tune", 4: "tune_gate", 6: "tune_accounts", 8: "tune_factors"}
 
 func nameOf(s *goose.Source) string {
 	if name, ok := goNames[s.Version]; ok {
@@ -325,4 +326,8 @@ var tuneAccounts = []string{
 	`ALTER TABLE tickets SET (fillfactor = 80)`,
 	`ALTER TABLE emails ALTER COLUMN key TYPE TEXT COLLATE "C"`,
 	`ALTER TABLE tickets ALTER COLUMN scope TYPE TEXT COLLATE "C"`,
+}
+
+var tuneFactors = []string{
+	`ALTER TABLE authenticators SET (fillfactor = 80)`,
 }

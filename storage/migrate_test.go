@@ -70,11 +70,11 @@ func TestI22_ACommandChecksTheSchemaWithoutMigrating(t *testing.T) {
 		must(t, err)
 		must(t, checked.Close())
 
-		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 6`))
-		refused(storage.Options{}, "version 5", "needs 6", "`postern migrate up`")
+		must(t, s.Exec(t.Context(), `DELETE FROM migrations WHERE version_id = 8`))
+		refused(storage.Options{}, "version 7", "needs 8", "`postern migrate up`")
 		must(t, s.Exec(t.Context(), `INSERT INTO migrations (version_id, is_applied) VALUES (99, ?)`, true))
-		refused(storage.Options{}, "version 99", "knows 6")
-		refused(storage.Options{Migrate: true}, "version 99", "knows 6")
+		refused(storage.Options{}, "version 99", "knows 8")
+		refused(storage.Options{Migrate: true}, "version 99", "knows 8")
 	})
 }
 
@@ -89,7 +89,7 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 			}
 			return names, applied
 		}
-		want := []string{"initial", "tune", "gate", "tune_gate", "accounts", "tune_accounts"}
+		want := []string{"initial", "tune", "gate", "tune_gate", "accounts", "tune_accounts", "factors", "tune_factors"}
 		list, err := storage.Migrations(t.Context(), url)
 		must(t, err)
 		got, applied := names(list)
@@ -110,7 +110,7 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 		must(t, err)
 		got, applied = names(list)
 		same(t, "after", got, want)
-		same(t, "applied after", applied, 6)
+		same(t, "applied after", applied, 8)
 	})
 }
 
@@ -128,10 +128,29 @@ func TestADatabaseOfTheFormerVersionIsMigratedWithItsRows(t *testing.T) {
 		migrated := storagetest.Open(t, url, storage.Options{})
 		list, err := migrated.Sessions(t.Context(), u.ID, idp.ID{}, now, 10)
 		must(t, err)
-		row.ClientID = ""
+		row.ClientID, row.Trusted = "", false
 		same(t, "sessions", list, []idp.Session{row})
 		same(t, "counters", count(t, migrated, "counters"), 0)
 		same(t, "users", count(t, migrated, "users"), 1)
+	})
+}
+
+func TestASessionByAMailedCodeOfTheFormerVersionIsOneStill(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		s := storagetest.Open(t, url, storage.Options{})
+		row := newSession(addUser(t, s, "ada").ID)
+		row.EndedAt, row.EndedWhy = nil, ""
+		row.Methods = append(row.Methods, idp.Method{Name: idp.MethodMail, At: at(0)})
+		must(t, s.AddSession(t.Context(), row))
+		storage.MigrateTo(t, url, 6)
+		n, err := s.Int(t.Context(), `SELECT COUNT(*) FROM sessions WHERE methods LIKE '%{"m":"otp",%'`)
+		must(t, err)
+		same(t, "sessions by what the former version calls otp", n, 1)
+
+		migrated := storagetest.Open(t, url, storage.Options{})
+		v, err := migrated.Visit(t.Context(), row.ID, "")
+		must(t, err)
+		same(t, "methods", v.Session.Methods, row.Methods)
 	})
 }
 
@@ -154,7 +173,7 @@ func TestS0_25_AddressesOfTheFormerVersionAreTakenOver(t *testing.T) {
 
 		migrated := storagetest.Open(t, url, storage.Options{})
 		for _, u := range []idp.User{ada, none} {
-			u.MustChangePassword, u.Locale, u.DeleteAt = false, "", nil // of the newer version
+			u.MustChangePassword, u.Factors, u.Locale, u.DeleteAt = false, nil, "", nil // of newer versions
 			got, err := migrated.User(t.Context(), u.ID)
 			must(t, err)
 			same(t, "user", got, u)

@@ -2,12 +2,15 @@ package storage
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx/reflectx"
+
+	"postern/idp/passkey"
 )
 
 // A moment reads a TIMESTAMP(6) into a time, UTC. PostgreSQL's driver sends a time.Time, SQLite's
@@ -44,6 +47,23 @@ func (o orZero) Scan(src any) (err error) {
 		*o.dest, err = timeOf(src)
 	}
 	return err
+}
+
+// A record reads a passkey's column, which can be NULL.
+type record struct{ dest **passkey.Record }
+
+// Scan implements sql.Scanner.
+func (r record) Scan(src any) error {
+	*r.dest = nil
+	switch v := src.(type) {
+	case nil:
+		return nil
+	case string:
+		return json.Unmarshal([]byte(v), r.dest)
+	case []byte: // as PostgreSQL's driver sends text
+		return json.Unmarshal(v, r.dest)
+	}
+	return fmt.Errorf("scan passkey: %T is not JSON", src)
 }
 
 func timeOf(src any) (time.Time, error) {
@@ -88,6 +108,8 @@ func dests(mapper *reflectx.Mapper, v reflect.Value, columns []string) ([]any, e
 			ds[i] = moment{p}
 		case **time.Time:
 			ds[i] = maybe{p}
+		case **passkey.Record:
+			ds[i] = record{p}
 		default:
 			ds[i] = p
 		}

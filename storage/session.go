@@ -10,14 +10,14 @@ import (
 
 const sessionColumns = `s.id, s.secret_hash, s.user_id, s.epoch, s.state, s.authentication, s.methods,
 	s.address, s.user_agent, s.remembered, s.created_at, s.last_seen_at, s.idle_at, s.ends_at,
-	s.ended_at, s.ended_why, s.client_id, s.dead_at`
+	s.ended_at, s.ended_why, s.client_id, s.trusted, s.dead_at`
 
 // sessionDests are the fields of sessionColumns.
 func sessionDests(s *idp.Session) []any {
 	return []any{&s.ID, &s.SecretHash, &s.UserID, &s.Epoch, &s.State, &s.Authentication, &s.Methods,
 		&s.Address, &s.UserAgent, &s.Remembered, moment{&s.CreatedAt}, moment{&s.LastSeenAt},
 		moment{&s.IdleAt}, moment{&s.EndsAt}, maybe{&s.EndedAt}, &s.EndedWhy, &s.ClientID,
-		moment{&s.DeadAt}}
+		&s.Trusted, moment{&s.DeadAt}}
 }
 
 // AddSession implements idp.SessionStore.
@@ -25,10 +25,10 @@ func (s *Store) AddSession(ctx context.Context, row idp.Session) error {
 	_, err := s.insert(ctx, `
 		INSERT INTO sessions (id, secret_hash, user_id, epoch, state, authentication, methods,
 			address, user_agent, remembered, created_at, last_seen_at, idle_at, ends_at,
-			ended_at, ended_why, client_id, dead_at)
+			ended_at, ended_why, client_id, trusted, dead_at)
 		VALUES (:id, :secret_hash, :user_id, :epoch, :state, :authentication, :methods,
 			:address, :user_agent, :remembered, :created_at, :last_seen_at, :idle_at, :ends_at,
-			:ended_at, :ended_why, :client_id, :dead_at)`, row)
+			:ended_at, :ended_why, :client_id, :trusted, :dead_at)`, row)
 	return err
 }
 
@@ -61,10 +61,10 @@ func (s *Store) Visit(ctx context.Context, id idp.ID, clientID string) (v idp.Vi
 func (s *Store) RenewSession(ctx context.Context, row idp.Session, from idp.ID) error {
 	n, err := s.exec(ctx, `
 		UPDATE sessions
-		SET secret_hash = ?, authentication = ?, methods = ?, epoch = ?, state = ?, address = ?,
+		SET secret_hash = ?, authentication = ?, methods = ?, trusted = ?, epoch = ?, state = ?, address = ?,
 			user_agent = ?, remembered = ?, last_seen_at = ?, idle_at = ?, ends_at = ?, dead_at = ?
 		WHERE id = ? AND authentication = ? AND ended_at IS NULL`,
-		row.SecretHash, row.Authentication, row.Methods, row.Epoch, row.State, row.Address,
+		row.SecretHash, row.Authentication, row.Methods, row.Trusted, row.Epoch, row.State, row.Address,
 		row.UserAgent, row.Remembered, row.LastSeenAt, row.IdleAt, row.EndsAt, row.DeadAt,
 		row.ID, from)
 	return changed(n, err, idp.ErrConflict)
@@ -139,7 +139,7 @@ func (s *Store) PruneSessions(ctx context.Context, t time.Time) (int, error) {
 func (s *Store) LiftSessions(ctx context.Context, userID idp.ID, from, to int64) error {
 	_, err := s.exec(ctx, `
 		UPDATE sessions
-		SET epoch = ?
+		SET epoch = ?, trusted = FALSE
 		WHERE user_id = ? AND epoch = ? AND ended_at IS NULL`, to, userID, from)
 	return err
 }

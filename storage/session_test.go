@@ -14,7 +14,7 @@ func newSession(userID idp.ID) idp.Session {
 		ID: idp.NewID(now), SecretHash: []byte{0, 1, 2, 255}, UserID: userID, Epoch: 3, State: idp.Live,
 		Authentication: idp.RandomID(),
 		Methods:        idp.Methods{{Name: "pwd", Authenticator: idp.RandomID(), At: at(0).Truncate(time.Second)}},
-		Address:        "2001:db8::1", UserAgent: "Mozilla/5.0 (naïve)", Remembered: true, ClientID: "rp",
+		Address:        "2001:db8::1", UserAgent: "Mozilla/5.0 (naïve)", Remembered: true, Trusted: true, ClientID: "rp",
 		CreatedAt: at(0), LastSeenAt: at(time.Minute), IdleAt: at(time.Hour), EndsAt: at(24 * time.Hour),
 		EndedAt: ptr(at(2 * time.Hour)), EndedWhy: "sign_out", DeadAt: at(25 * time.Hour),
 	}
@@ -59,7 +59,7 @@ func TestI5_SessionIsRenewedOnlyFromTheAuthenticationThatWasRead(t *testing.T) {
 		renewed := old
 		renewed.SecretHash, renewed.Authentication, renewed.Methods = []byte("new"), idp.RandomID(), nil
 		renewed.Epoch, renewed.State, renewed.Address, renewed.UserAgent = 4, idp.Pending, "192.0.2.1", "other"
-		renewed.Remembered, renewed.LastSeenAt, renewed.IdleAt = false, at(2*time.Minute), at(3*time.Hour)
+		renewed.Remembered, renewed.Trusted, renewed.LastSeenAt, renewed.IdleAt = false, false, at(2*time.Minute), at(3*time.Hour)
 		renewed.EndsAt, renewed.DeadAt = at(48*time.Hour), at(49*time.Hour)
 		must(t, s.RenewSession(ctx, renewed, old.Authentication))
 		v, err := s.Visit(ctx, old.ID, "")

@@ -6,6 +6,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"postern/idp"
+	"postern/idp/passkey"
 )
 
 var _ idp.Store = (*Store)(nil)
@@ -127,6 +129,15 @@ func bind(args []any) ([]any, error) {
 			args[i] = nil
 			if !v.IsZero() {
 				args[i] = v[:]
+			}
+		case *passkey.Record:
+			args[i] = nil
+			if v != nil {
+				column, err := json.Marshal(v)
+				if err != nil {
+					return nil, fmt.Errorf("encode passkey: %w", err)
+				}
+				args[i] = string(column)
 			}
 		case idp.Column:
 			column, err := v.Column()

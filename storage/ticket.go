@@ -15,7 +15,7 @@ const ticketColumns = `id, purpose, user_id, owner, epoch, address, code_hash, l
 // AddTicket implements idp.TicketStore. An owner has one row of a purpose and scope, which the
 // newest takes over, so that of two that are added at the same moment one is left.
 func (s *Store) AddTicket(ctx context.Context, t idp.Ticket) error {
-	var scope any = ""
+	var scope any = t.Scope
 	switch t.Purpose {
 	case idp.ForAddress:
 		scope = t.Address
@@ -58,11 +58,12 @@ func (s *Store) TryTicket(ctx context.Context, id idp.ID) (t idp.Ticket, err err
 	err = s.returning(ctx, func() { tried, t = false, idp.Ticket{} }, each, `
 		UPDATE tickets
 		SET tries = tries + 1
-		WHERE id = ? AND tries < max_tries AND redeemed_at IS NULL
-			AND (user_id IS NULL OR EXISTS (
+		WHERE id = ? AND tries < max_tries AND (
+			purpose IN (?, ?)
+			OR redeemed_at IS NULL AND (user_id IS NULL OR EXISTS (
 				SELECT 1 FROM users u
-				WHERE u.id = tickets.user_id AND u.epoch = tickets.epoch))
-		RETURNING `+ticketColumns, id)
+				WHERE u.id = tickets.user_id AND u.epoch = tickets.epoch)))
+		RETURNING `+ticketColumns, id, string(idp.ForReset), string(idp.ForLogIn))
 	if err == nil && !tried {
 		err = idp.ErrNotFound
 	}
@@ -80,7 +81,7 @@ func (s *Store) RedeemTicket(ctx context.Context, id idp.ID, by []byte, now time
 
 // EndTickets implements idp.TicketStore.
 func (s *Store) EndTickets(ctx context.Context, userID idp.ID, now time.Time, purposes ...idp.Purpose) error {
-	condition, args := ``, []any{now, userID, now}
+	condition, args := ``, []any{now, string(idp.ForReset), string(idp.ForLogIn), userID, now}
 	if len(purposes) > 0 {
 		condition = ` AND purpose IN (?` + strings.Repeat(`, ?`, len(purposes)-1) + `)`
 	}
@@ -89,7 +90,17 @@ func (s *Store) EndTickets(ctx context.Context, userID idp.ID, now time.Time, pu
 	}
 	_, err := s.exec(ctx, `
 		UPDATE tickets
-		SET expires_at = ?, tries = max_tries
+		SET expires_at = ?, tries = CASE WHEN purpose IN (?, ?) THEN tries ELSE max_tries END
 		WHERE owner = ? AND redeemed_at IS NULL AND expires_at > ?`+condition, args...)
+	return err
+}
+
+// EndLaterTickets implements idp.TicketStore.
+func (s *Store) EndLaterTickets(ctx context.Context, t idp.Ticket, now time.Time) error {
+	_, err := s.exec(ctx, `
+		UPDATE tickets
+		SET expires_at = ?, tries = max_tries
+		WHERE owner = ? AND purpose IN (?, ?) AND created_at > ? AND redeemed_at IS NULL AND expires_at > ?`,
+		now, t.Owner, string(idp.ForRevert), string(idp.ForAlarm), t.CreatedAt, now)
 	return err
 }

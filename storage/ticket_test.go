@@ -82,20 +82,35 @@ func TestS0_43_WhatTakesNoGuess(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		ctx := t.Context()
 		u := addUser(t, s, "ada")
-		for what, change := range map[string]func(*idp.Ticket) idp.ID{
-			"another's ID": func(row *idp.Ticket) idp.ID { return idp.NewID(now) },
-			"redeemed":     func(row *idp.Ticket) idp.ID { row.RedeemedAt = ptr(at(0)); return row.ID },
-			"out of tries": func(row *idp.Ticket) idp.ID { row.Tries = 3; return row.ID },
-			"a link alone": func(row *idp.Ticket) idp.ID { row.MaxTries = 0; return row.ID },
-			"former epoch": func(row *idp.Ticket) idp.ID { row.UserID, row.Epoch = u.ID, 2; return row.ID },
-			"next epoch":   func(row *idp.Ticket) idp.ID { row.UserID, row.Epoch = u.ID, 4; return row.ID },
-			"user is gone": func(row *idp.Ticket) idp.ID { row.UserID = idp.RandomID(); return row.ID },
+		for what, c := range map[string]struct {
+			change   func(*idp.Ticket) idp.ID
+			asADecoy bool // of a reset or a code to sign in it takes guesses as a decoy would
+		}{
+			"another's ID": {func(row *idp.Ticket) idp.ID { return idp.NewID(now) }, false},
+			"out of tries": {func(row *idp.Ticket) idp.ID { row.Tries = 3; return row.ID }, false},
+			"a link alone": {func(row *idp.Ticket) idp.ID { row.MaxTries = 0; return row.ID }, false},
+			"redeemed":     {func(row *idp.Ticket) idp.ID { row.RedeemedAt = ptr(at(0)); return row.ID }, true},
+			"former epoch": {func(row *idp.Ticket) idp.ID { row.UserID, row.Epoch = u.ID, 2; return row.ID }, true},
+			"next epoch":   {func(row *idp.Ticket) idp.ID { row.UserID, row.Epoch = u.ID, 4; return row.ID }, true},
+			"user is gone": {func(row *idp.Ticket) idp.ID { row.UserID = idp.RandomID(); return row.ID }, true},
 		} {
-			row := newTicket(idp.ForReset, idp.ID{})
-			id := change(&row)
-			must(t, s.AddTicket(ctx, row))
-			if _, err := s.TryTicket(ctx, id); !errors.Is(err, idp.ErrNotFound) {
-				t.Errorf("%s: got %v, want ErrNotFound", what, err)
+			for _, purpose := range []idp.Purpose{idp.ForSignUp, idp.ForAddress, idp.ForReset, idp.ForLogIn} {
+				row := newTicket(purpose, idp.ID{})
+				id := c.change(&row)
+				must(t, s.AddTicket(ctx, row))
+				if !c.asADecoy || purpose == idp.ForSignUp || purpose == idp.ForAddress {
+					if _, err := s.TryTicket(ctx, id); !errors.Is(err, idp.ErrNotFound) {
+						t.Errorf("%s, %s: got %v, want ErrNotFound", what, purpose, err)
+					}
+					continue
+				}
+				for row.Tries = 1; row.Tries <= row.MaxTries; row.Tries++ {
+					got, err := s.TryTicket(ctx, id)
+					must(t, err)
+					same(t, what, got, row) // by which whoever compares the code knows that it is over
+				}
+				_, err := s.TryTicket(ctx, id)
+				wantErr(t, err, idp.ErrNotFound)
 			}
 		}
 	})
@@ -120,13 +135,23 @@ func TestI2_ARaisedEpochEndsACodeThatIsUnderWay(t *testing.T) {
 	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
 		ctx := t.Context()
 		u := addUser(t, s, "ada")
-		row := addTicket(t, s, idp.ForLogIn, u.ID)
-		_, err := s.TryTicket(ctx, row.ID)
-		must(t, err)
+		rows := map[idp.Purpose]idp.Ticket{}
+		for _, purpose := range []idp.Purpose{idp.ForAddress, idp.ForReset, idp.ForLogIn} {
+			rows[purpose] = addTicket(t, s, purpose, u.ID)
+			_, err := s.TryTicket(ctx, rows[purpose].ID)
+			must(t, err)
+		}
 		u.Epoch++
 		must(t, s.ChangeUser(ctx, u, u.Epoch-1))
-		_, err = s.TryTicket(ctx, row.ID)
+		_, err := s.TryTicket(ctx, rows[idp.ForAddress].ID)
 		wantErr(t, err, idp.ErrNotFound)
+		// The others take guesses as decoys do, and say that they are of another epoch than their user.
+		for _, purpose := range []idp.Purpose{idp.ForReset, idp.ForLogIn} {
+			got, err := s.TryTicket(ctx, rows[purpose].ID)
+			must(t, err)
+			same(t, string(purpose)+" tries", got.Tries, 2)
+			same(t, string(purpose)+" epoch", got.Epoch, u.Epoch-1)
+		}
 	})
 }
 
@@ -168,8 +193,10 @@ func TestS0_72_OfTwentyWhoRedeemATicketOneWins(t *testing.T) {
 				must(t, err)
 				same(t, "again", again, bytes.Equal(left.RedeemedBy, []byte{byte(i)}))
 			}
-			_, err = stores[0].TryTicket(t.Context(), row.ID)
-			wantErr(t, err, idp.ErrNotFound)
+			tried, err := stores[0].TryTicket(t.Context(), row.ID) // a guess as at a decoy
+			must(t, err)
+			same(t, "redeemed by", tried.RedeemedBy, left.RedeemedBy)
+			same(t, "is redeemed", tried.RedeemedAt != nil, true)
 		}
 	})
 }
@@ -206,6 +233,21 @@ func TestS0_72_TheNewestTicketReplacesTheOlder(t *testing.T) {
 			stands("another user's "+string(purpose), others, true)
 			stands("older "+string(purpose), older, !replaced)
 			stands("newer "+string(purpose), newer, true)
+		}
+		for _, purpose := range []idp.Purpose{idp.ForReset, idp.ForLogIn} { // of each name the newest
+			of := func(name string) idp.Ticket {
+				row := newTicket(purpose, bob.ID)
+				row.Scope = name
+				must(t, s.AddTicket(ctx, row))
+				return row
+			}
+			byName, byAddress := of("bob"), of("bob@example.org")
+			stands(string(purpose)+" of a name", byName, true)
+			stands("of the address", byAddress, true)
+			again := of("bob")
+			stands("replaced "+string(purpose)+" of the name", byName, false)
+			stands("the newest of the name", again, true)
+			stands("of the address, still", byAddress, true)
 		}
 		one, other := newTicket(idp.ForAddress, ada.ID), newTicket(idp.ForAddress, ada.ID)
 		other.Address = "other@example.org"
@@ -249,6 +291,9 @@ func TestTicketsOfAUserAreEnded(t *testing.T) {
 		ctx := t.Context()
 		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
 		purposes := []idp.Purpose{idp.ForReset, idp.ForLogIn, idp.ForRevert}
+		scoped := newTicket(idp.ForReset, ada.ID)
+		scoped.Scope = "ada"
+		must(t, s.AddTicket(ctx, scoped))
 		rows := map[idp.Purpose]idp.Ticket{}
 		for _, purpose := range purposes {
 			rows[purpose] = addTicket(t, s, purpose, ada.ID)
@@ -272,10 +317,58 @@ func TestTicketsOfAUserAreEnded(t *testing.T) {
 		same(t, "bob's", open(others), true)
 		same(t, "nobody's", open(decoy), true)
 		same(t, "used", open(used), true)
-		redeemed, err := s.RedeemTicket(ctx, rows[idp.ForReset].ID, []byte{1}, at(time.Second))
-		must(t, err)
-		same(t, "redeemed after its end", redeemed, false)
-		_, err = s.TryTicket(ctx, rows[idp.ForReset].ID)
-		wantErr(t, err, idp.ErrNotFound)
+		same(t, "of another scope", open(scoped), false)
+		for purpose, row := range rows {
+			redeemed, err := s.RedeemTicket(ctx, row.ID, []byte{1}, at(time.Second))
+			must(t, err)
+			same(t, "redeemed after its end", redeemed, false)
+			tried, err := s.TryTicket(ctx, row.ID)
+			if purpose == idp.ForRevert {
+				wantErr(t, err, idp.ErrNotFound)
+				continue
+			}
+			must(t, err) // a guess as at a decoy
+			same(t, "tries", tried.Tries, 1)
+			same(t, "expires", tried.ExpiresAt, at(time.Second))
+		}
+	})
+}
+
+func TestS0_78_LaterTicketsThatUndoSomethingAreEnded(t *testing.T) {
+	storagetest.Each(t, func(t *testing.T, s *storage.Store) {
+		ctx := t.Context()
+		ada, bob := addUser(t, s, "ada"), addUser(t, s, "bob")
+		add := func(purpose idp.Purpose, userID idp.ID, created time.Time) idp.Ticket {
+			row := newTicket(purpose, userID)
+			row.CreatedAt = created
+			must(t, s.AddTicket(ctx, row))
+			return row
+		}
+		of := add(idp.ForRevert, ada.ID, at(2*time.Second))
+		used := newTicket(idp.ForAlarm, ada.ID)
+		used.CreatedAt, used.RedeemedAt, used.RedeemedBy = at(3*time.Second), ptr(at(4*time.Second)), []byte{1}
+		must(t, s.AddTicket(ctx, used))
+		rows := []struct {
+			what string
+			row  idp.Ticket
+			open bool
+		}{
+			{"itself", of, true},
+			{"an older one", add(idp.ForRevert, ada.ID, at(time.Second)), true},
+			{"an older alarm", add(idp.ForAlarm, ada.ID, at(time.Second)), true},
+			{"one as old", add(idp.ForRevert, ada.ID, of.CreatedAt), true},
+			{"a later one", add(idp.ForRevert, ada.ID, at(2*time.Second+time.Microsecond)), false},
+			{"a later alarm", add(idp.ForAlarm, ada.ID, at(3*time.Second)), false},
+			{"what keeps the account", add(idp.ForUndelete, ada.ID, at(3*time.Second)), true},
+			{"a later reset", add(idp.ForReset, ada.ID, at(3*time.Second)), true},
+			{"another's", add(idp.ForRevert, bob.ID, at(3*time.Second)), true},
+			{"one that was used", used, true},
+		}
+		must(t, s.EndLaterTickets(ctx, of, at(4*time.Second)))
+		for _, c := range rows {
+			got, err := s.Ticket(ctx, c.row.ID)
+			must(t, err)
+			same(t, c.what, got.ExpiresAt.After(at(4*time.Second)), c.open)
+		}
 	})
 }

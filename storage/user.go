@@ -9,13 +9,13 @@ import (
 )
 
 const userColumns = `u.id, u.username, u.username_key, u.email, u.email_key, u.email_verified,
-	u.profile, u.groups, u.admin, u.status, u.must_change_password, u.locale, u.delete_at, u.epoch,
+	u.profile, u.groups, u.admin, u.status, u.must_change_password, u.factors, u.locale, u.delete_at, u.epoch,
 	u.created_at, u.updated_at`
 
 // userDests are the fields of userColumns.
 func userDests(u *idp.User) []any {
 	return []any{&u.ID, &u.Username, &u.UsernameKey, &u.Email, &u.EmailKey, &u.EmailVerified,
-		&u.Profile, &u.Groups, &u.Admin, &u.Status, &u.MustChangePassword, &u.Locale, maybe{&u.DeleteAt},
+		&u.Profile, &u.Groups, &u.Admin, &u.Status, &u.MustChangePassword, &u.Factors, &u.Locale, maybe{&u.DeleteAt},
 		&u.Epoch, moment{&u.CreatedAt}, moment{&u.UpdatedAt}}
 }
 
@@ -25,10 +25,10 @@ func (s *Store) AddUser(ctx context.Context, u idp.User) error {
 	return s.Tx(ctx, func(ctx context.Context) error {
 		n, err := s.insert(ctx, `
 			INSERT INTO users (id, username, username_key, email, email_key, email_verified,
-				profile, groups, admin, status, must_change_password, locale, delete_at, epoch,
+				profile, groups, admin, status, must_change_password, factors, locale, delete_at, epoch,
 				created_at, updated_at)
 			SELECT :id, :username, :username_key, :email, :email_key, :email_verified,
-				:profile, :groups, :admin, :status, :must_change_password, :locale, :delete_at, :epoch,
+				:profile, :groups, :admin, :status, :must_change_password, :factors, :locale, :delete_at, :epoch,
 				:created_at, :updated_at
 			WHERE NOT EXISTS (
 				SELECT 1 FROM emails t
@@ -113,11 +113,11 @@ func (s *Store) ChangeUser(ctx context.Context, u idp.User, epoch int64) error {
 		n, err := s.exec(ctx, `
 			UPDATE users
 			SET username = ?, username_key = ?, email = ?, email_key = ?, email_verified = ?,
-				profile = ?, groups = ?, admin = ?, status = ?, must_change_password = ?, locale = ?,
-				delete_at = ?, epoch = ?, updated_at = ?
+				profile = ?, groups = ?, admin = ?, status = ?, must_change_password = ?, factors = ?,
+				locale = ?, delete_at = ?, epoch = ?, updated_at = ?
 			WHERE id = ? AND epoch = ? AND (email_key = ? OR NOT `+takenElsewhere+`)`,
 			u.Username, u.UsernameKey, u.Email, u.EmailKey, u.EmailVerified,
-			u.Profile, u.Groups, u.Admin, u.Status, u.MustChangePassword, u.Locale,
+			u.Profile, u.Groups, u.Admin, u.Status, u.MustChangePassword, u.Factors, u.Locale,
 			u.DeleteAt, u.Epoch, u.UpdatedAt, u.ID, epoch, u.EmailKey, u.EmailKey, u.ID)
 		if err := changed(n, err, idp.ErrConflict); err != nil {
 			return err

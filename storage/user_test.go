@@ -18,7 +18,7 @@ func newUser(name string) idp.User {
 		Email: name + "@Example.org", EmailKey: name + "@example.org", EmailVerified: true,
 		Profile: idp.Profile{GivenName: "Ada", Address: &idp.Address{Country: "UK"}},
 		Groups:  idp.List{"staff", "ops"}, Admin: true, Status: idp.Active, Epoch: 3,
-		MustChangePassword: true, Locale: "en-GB", DeleteAt: ptr(at(72 * time.Hour)),
+		MustChangePassword: true, Factors: idp.List{"totp"}, Locale: "en-GB", DeleteAt: ptr(at(72 * time.Hour)),
 		CreatedAt: at(0), UpdatedAt: at(time.Second),
 	}
 }
@@ -101,7 +101,7 @@ func TestI2_UserIsChangedOnlyFromTheEpochThatWasRead(t *testing.T) {
 		u := addUser(t, s, "ada")
 		u.Epoch, u.Username, u.UsernameKey, u.Email, u.EmailKey = 4, "Lady", "lady", "", ""
 		u.EmailVerified, u.Admin, u.Status, u.Profile, u.Groups = false, false, idp.Disabled, idp.Profile{}, nil
-		u.MustChangePassword, u.Locale, u.DeleteAt = false, "", nil
+		u.MustChangePassword, u.Factors, u.Locale, u.DeleteAt = false, nil, "", nil
 		u.UpdatedAt = at(time.Hour)
 		must(t, s.ChangeUser(ctx, u, 3))
 		got, err := s.User(ctx, u.ID)
@@ -126,15 +126,17 @@ func TestDeletingAUserDeletesEverythingThatIsTheirs(t *testing.T) {
 			addTicket(t, s, idp.ForReset, u.ID)
 			kept = newGrant(u.ID, session.ID)
 			must(t, s.AddGrant(ctx, kept))
+			must(t, s.PutDevice(ctx, newDevice(u.ID, 1), 20))
+			must(t, s.AddFactor(ctx, newApp(u.ID)))
+			must(t, s.PutRecoveryCodes(ctx, newSet(u.ID), newCodes(1)))
 		}
 		ada, err := s.UserByKey(ctx, "ada")
 		must(t, err)
 		must(t, s.DeleteUser(ctx, ada.ID))
-		for _, table := range []string{"users", "authenticators", "sessions", "consents", "grants", "emails", "tickets"} {
-			n, err := s.Int(ctx, `SELECT COUNT(*) FROM `+table)
-			must(t, err)
-			same(t, table, n, 1)
+		for _, table := range []string{"users", "sessions", "consents", "grants", "emails", "tickets", "devices", "recovery_codes"} {
+			same(t, table, count(t, s, table), 1)
 		}
+		same(t, "authenticators", count(t, s, "authenticators"), 3)
 		_, err = s.Grant(ctx, kept.ID, true)
 		must(t, err)
 		wantErr(t, s.DeleteUser(ctx, ada.ID), idp.ErrNotFound)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/conformance/rp"
+	"postern/idp"
 )
 
 const checkTimeout = 30 * time.Second // of the whole job; it takes about one
@@ -116,7 +117,64 @@ func (c *checker) steps() []checkStep {
 			return c.at(err, c.d.party.address+"/")
 		}},
 		{"signing out ends what was issued", c.signOut},
+		{"the password alone does not let in who has an authenticator app", c.halfIn},
+		{"with a code of the app the ID token tells both", c.wholeIn},
 	}
+}
+
+// halfIn signs bob in by his password, for a request for two steps.
+func (c *checker) halfIn(ctx context.Context) (err error) {
+	c.browser = &rp.Browser{Transport: c.client.Transport, UserAgent: c.browser.UserAgent}
+	if c.page, err = c.browser.Open(ctx, c.d.party.address); err != nil {
+		return err
+	}
+	if c.page, err = c.page.Click(ctx, "step-up"); err != nil {
+		return err
+	}
+	u := c.d.users[bob]
+	return c.at(c.logIn(ctx, u.Username, u.Password), c.d.cfg.Issuer+"/login/factor")
+}
+
+func (c *checker) wholeIn(ctx context.Context) (err error) {
+	app := c.d.users[bob].App
+	if app == nil {
+		return errors.New("bob's app was set up by a demo in another folder")
+	}
+	form := c.page.Form()
+	if form == nil {
+		return errors.New("the page has no form")
+	}
+	if err := form.Fill("code", app.code(c.d.idp.Now())); err != nil {
+		return err
+	}
+	if c.page, err = form.Press(ctx, "confirm"); err != nil {
+		return err
+	}
+	if codes := c.page.ErrorCodes(); len(codes) > 0 {
+		return fmt.Errorf("the page shows the errors %q", codes)
+	}
+	if c.page.Has("allow") { // of a folder that was kept he has consented before
+		if c.page, err = c.page.Form().Press(ctx, "allow"); err != nil {
+			return err
+		}
+	}
+	if err := c.at(nil, c.d.party.address+"/"); err != nil {
+		return err
+	}
+	var claims struct {
+		ACR string   `json:"acr"`
+		AMR []string `json:"amr"`
+	}
+	if err := json.Unmarshal([]byte(c.page.TextOf("claims")), &claims); err != nil {
+		return fmt.Errorf("the relying party shows no claims: %w", err)
+	}
+	if asked, got := c.page.TextOf("asked-acr"), c.page.TextOf("got-acr"); asked != idp.ACRTwoFactors || got != asked {
+		return fmt.Errorf("the relying party says that it asked for %q and got %q", asked, got)
+	}
+	if claims.ACR != idp.ACRTwoFactors || !slices.Contains(claims.AMR, "pwd") || !slices.Contains(claims.AMR, "otp") {
+		return fmt.Errorf("the ID token tells acr %q and amr %q", claims.ACR, claims.AMR)
+	}
+	return nil
 }
 
 // at says where the browser should be by now.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"postern/config"
 	"postern/idp"
@@ -46,7 +48,7 @@ func viewClient(c idp.Client, secret string) clientView {
 func (a *app) clientCommand() *cobra.Command {
 	return a.withSettings(group("client", "add, list and change clients, the relying parties",
 		a.clientAddCommand(), a.clientListCommand(), a.clientShowCommand(), a.clientDeleteCommand(),
-		a.clientRotateSecretCommand(), a.clientRevokeSecretsCommand()))
+		a.clientUpdateCommand(), a.clientRotateSecretCommand(), a.clientRevokeSecretsCommand()))
 }
 
 // clientFlags are what `client add` reads.
@@ -114,11 +116,18 @@ func (f *clientFlags) declare(c *cobra.Command) {
 	flags.StringVar(&m.ApplicationType, "application-type", "", "`TYPE`: web or native, which may use any loopback port")
 	flags.BoolVar(&m.FirstParty, "first-party", false, "it is yours: people are not asked for consent")
 	flags.Func("default-max-age", "sign people in anew after this `TIME`: 30m, 12h, 1d", f.setMaxAge)
+	declareACRs(flags, m)
 	flags.BoolVar(&m.RequireAuthTime, "require-auth-time", false, "its ID tokens always have auth_time")
 	flags.StringVar(&m.URI, "uri", "", "its home page, a `URL`")
 	flags.StringVar(&m.LogoURI, "logo-uri", "", "its logo, a `URL`")
 	flags.StringVar(&m.PolicyURI, "policy-uri", "", "its privacy policy, a `URL`")
 	flags.StringVar(&m.TOSURI, "tos-uri", "", "its terms, a `URL`")
+}
+
+// declareACRs declares what client add and client update have in common.
+func declareACRs(flags *pflag.FlagSet, m *idp.Metadata) {
+	flags.StringVar(&m.MinimumACR, "minimum-acr", "", "every sign-in for it, and its tokens at userinfo, reach this `ACR` of mfa.acr at least")
+	flags.StringArrayVar((*[]string)(&m.DefaultACRValues), "default-acr-value", nil, "an `ACR` that it asks for where a request asks for none; several, the best first")
 }
 
 // setMaxAge reads a duration as settings have them.
@@ -215,9 +224,10 @@ func (a *app) clientShowCommand() *cobra.Command {
 			}
 			m := c.Metadata
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "client_id\t%s\nname\t%s\nredirect URIs\t%s\ngrant types\t%s\nresponse types\t%s\nscopes\t%s\nauthentication\t%s\nsecrets\t%d\nfirst party\t%t\nadded\t%s\n",
+			fmt.Fprintf(w, "client_id\t%s\nname\t%s\nredirect URIs\t%s\ngrant types\t%s\nresponse types\t%s\nscopes\t%s\nauthentication\t%s\nsecrets\t%d\nfirst party\t%t\nminimum acr\t%s\ndefault acr values\t%s\nadded\t%s\n",
 				c.ID, m.Name, strings.Join(m.RedirectURIs, " "), strings.Join(m.GrantTypes, " "), strings.Join(m.ResponseTypes, ", "),
-				strings.Join(m.Scopes, " "), m.TokenEndpointAuthMethod, len(c.Secrets), m.FirstParty, c.CreatedAt.Format(time.RFC3339))
+				strings.Join(m.Scopes, " "), m.TokenEndpointAuthMethod, len(c.Secrets), m.FirstParty,
+				cmp.Or(m.MinimumACR, "none"), cmp.Or(strings.Join(m.DefaultACRValues, " "), "none"), c.CreatedAt.Format(time.RFC3339))
 			return w.Flush()
 		}),
 	})
@@ -229,7 +239,7 @@ func (a *app) withClient(deed func(ctx context.Context, o *office, c idp.Client)
 		return a.do(c.Context(), func(ctx context.Context, o *office) error {
 			client, err := o.Client(ctx, args[0])
 			if idp.KindOf(err) == idp.Missing && err != nil {
-				return fmt.Errorf("there is no client %q", args[0])
+				return fmt.Errorf("there is no client with the ID %q; see `postern client list`", args[0])
 			}
 			if err != nil {
 				return err
@@ -259,6 +269,44 @@ func (a *app) clientDeleteCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&a.yes, "yes", false, "do not ask")
+	return a.withJSON(c)
+}
+
+func (a *app) clientUpdateCommand() *cobra.Command {
+	var wanted idp.Metadata
+	c := &cobra.Command{
+		Use: "update CLIENT-ID", Short: "change what a client asks of those who sign in for it", Args: exactly("CLIENT-ID"),
+		Long: "Change what a client asks of those who sign in for it. CLIENT-ID stands in 'postern client list'. What is not named stays. An empty value clears:\n" +
+			"--minimum-acr ''. Tokens that were issued for less are refused at userinfo from then on, with the challenge of\n" +
+			"RFC 9470; at other resources whoever introspects them sees their acr.",
+		Example: "  postern client update 0b0f3f0c-5a8e-4d4e-9a6b-0f7a1d2c3e4f --minimum-acr urn:postern:acr:mfa",
+	}
+	flags := c.Flags()
+	declareACRs(flags, &wanted)
+	c.RunE = a.withClient(func(ctx context.Context, o *office, client idp.Client) error {
+		minimum, values := flags.Changed("minimum-acr"), flags.Changed("default-acr-value")
+		if !minimum && !values {
+			return misuse("nothing is to be changed: name --minimum-acr or --default-acr-value")
+		}
+		updated, err := o.UpdateClient(ctx, client.ID, func(m *idp.Metadata) {
+			if minimum {
+				m.MinimumACR = wanted.MinimumACR
+			}
+			if values {
+				m.DefaultACRValues = slices.DeleteFunc(wanted.DefaultACRValues, func(v string) bool { return v == "" })
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.writeJSON(viewClient(updated, ""))
+		}
+		m := updated.Metadata
+		fmt.Fprintf(a.out, "The client %s asks for: minimum acr %s; by default %s.\n",
+			updated.ID, cmp.Or(m.MinimumACR, "none"), cmp.Or(strings.Join(m.DefaultACRValues, " "), "none"))
+		return nil
+	})
 	return a.withJSON(c)
 }
 

@@ -128,14 +128,17 @@ func (d *demo) prepare(ctx context.Context, f demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, adding := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU()) // hashes that wait for a core are given up
-	g.Go(func() error { return d.addClient(ctx) })
+	g.Go(func() error { return d.addClient(adding) })
 	d.users = d.people()
 	for _, u := range d.users {
-		g.Go(func() error { return d.addUser(ctx, u) }) // hashes run beside each other
+		g.Go(func() error { return d.addUser(adding, u) }) // hashes run beside each other
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return d.giveApp(ctx)
 }
 
 // makeDir makes the folder, and finds the seed: the one that was given, that of the folder, or a
@@ -219,6 +222,7 @@ type demoUser struct {
 	Email    string `json:"email"`
 	Password string `json:"password"`
 	Note     string `json:"note,omitempty"` // why signing in ends elsewhere than with the others
+	App      *phone `json:"app,omitempty"`  // of who has an authenticator app
 	new      idp.ImportedUser
 }
 
@@ -226,7 +230,12 @@ type demoUser struct {
 const (
 	noteUnverified = "did not confirm the address yet"
 	noteDisabled   = "is disabled"
+	noteApp        = "has an authenticator app"
+	noteKey        = "makes a passkey at /account/passkeys, if you like"
 )
+
+// bob is where people has him.
+const bob = 1
 
 // people are alice, bob and carol, with every claim that a relying party can ask for, dave, whose
 // address is not confirmed, and erin, whose account is disabled.
@@ -234,9 +243,9 @@ func (d *demo) people() []demoUser {
 	var all []demoUser
 	for _, p := range []struct{ given, family, gender, birthdate, zone, locale, city, country, phone, note string }{
 		{"Alice", "Archer", "female", "1990-04-01", "Europe/Berlin", "en-GB", "Berlin", "Germany", "+4930901820", ""},
-		{"Bob", "Baker", "male", "1985-11-23", "America/New_York", "en-US", "Albany", "USA", "+15185550137", ""},
-		{"Carol", "Carter", "female", "0000-06-15", "Europe/Vienna", "de-AT", "Wien", "Österreich", "+4315550142", ""},
-		{"Dave", "Dyer", "male", "1978-02-03", "Europe/London", "en-GB", "London", "United Kingdom", "+442079460142", noteUnverified},
+		{"Bob", "Baker", "male", "1985-11-23", "America/New_York", "en-US", "Albany", "USA", "+15185550137", noteApp},
+		{"Carol", "Carter", "female", "0000-06-15", "Europe/London", "en-GB", "London", "United Kingdom", "+442079460142", noteKey},
+		{"Dave", "Dyer", "male", "1978-02-03", "Europe/Vienna", "de-AT", "Wien", "Österreich", "+4315550142", noteUnverified},
 		{"Erin", "Eaton", "female", "1999-09-30", "Europe/Dublin", "en-IE", "Dublin", "Ireland", "+35315550142", noteDisabled},
 	} {
 		name := strings.ToLower(p.given)
@@ -333,6 +342,10 @@ func (d *demo) announce(a *app) error {
 	fmt.Fprintf(w, "The demo is ready. Start here: %s\n\n", d.party.address)
 	fmt.Fprintf(w, "  relying party\t%s\n  provider\t%s\n  mail inbox\t%s\n\n", d.party.address, d.cfg.Issuer, d.party.address+inboxPath)
 	writeUsers(w, d.users)
+	if app := d.users[bob].App; app != nil {
+		fmt.Fprintf(w, "\n  bob's app\tsecret %s\n  its code now\t%s, and later at %s\n  bob's recovery codes\t%s\n",
+			app.Secret, app.code(d.idp.Now()), d.party.address+phonePath, strings.Join(app.RecoveryCodes, " "))
+	}
 	fmt.Fprintf(w, "\nCtrl-C ends it; %s.\n", end)
 	return w.Flush()
 }

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/oauth2"
+
 	"postern/config"
 	"postern/idp"
 	"postern/storage/storagetest"
@@ -289,5 +291,68 @@ func TestLogOnATerminalIsReadableAndHarmless(t *testing.T) {
 	newLogger(&out, config.Log{Level: "info", Format: "auto"}, nil).Info("x")
 	if !strings.HasPrefix(out.String(), "{") {
 		t.Errorf("a pipe gets %q, want JSON", out.String())
+	}
+}
+
+func TestDemoShowsWhatBobsPhoneShows(t *testing.T) {
+	dir := t.TempDir()
+	var former phone
+	for n := range 2 {
+		d := &demo{log: slog.New(slog.DiscardHandler)}
+		if err := d.prepare(t.Context(), demoFlags{listen: "127.0.0.1:0", rpListen: "127.0.0.1:0", dir: dir}); err != nil {
+			t.Fatal(err)
+		}
+		his := d.users[bob].App
+		if his == nil || len(his.Secret) != 32 || len(his.RecoveryCodes) != 10 || n > 0 && his.Secret != former.Secret {
+			t.Errorf("start %d: got %+v after %+v", n, his, former)
+		}
+		former = *his
+		var out bytes.Buffer
+		if err := d.announce(&app{out: &out}); err != nil || !strings.Contains(out.String(), his.Secret) || !strings.Contains(out.String(), his.RecoveryCodes[9]) {
+			t.Errorf("%v: %s", err, out.String())
+		}
+		for _, c := range []struct {
+			name, from, host string
+			want             int
+		}{
+			{"this machine", "127.0.0.1:4711", "127.0.0.1:8081", http.StatusOK},
+			{"this machine, by name", "[::1]:4711", "localhost:8081", http.StatusOK},
+			{"this machine, by IPv6", "[::1]:4711", "[::1]:8081", http.StatusOK},
+			{"another machine", "192.0.2.7:4711", "127.0.0.1:8081", http.StatusNotFound},
+			{"a site whose name leads here", "127.0.0.1:4711", "attacker.example:8081", http.StatusNotFound},
+			{"a name like ours", "127.0.0.1:4711", "localhost.attacker.example", http.StatusNotFound},
+		} {
+			r := httptest.NewRequest(http.MethodGet, phonePath, nil)
+			r.RemoteAddr, r.Host = c.from, c.host
+			w := httptest.NewRecorder()
+			d.party.handler().ServeHTTP(w, r)
+			if told := strings.Contains(w.Body.String(), his.Secret); w.Code != c.want || told != (c.want == http.StatusOK) {
+				t.Errorf("%s: got %d: %s", c.name, w.Code, w.Body)
+			}
+		}
+		d.close()
+	}
+}
+
+// Whoever asks for more than an account can reach sees no page of the provider, so the relying party says
+// what came of it.
+func TestRelyingPartySaysWhatBecameOfAStepUp(t *testing.T) {
+	party, server, _ := newTestParty(t, "http://127.0.0.1:1")
+	for _, c := range []struct{ asked, acr, want string }{
+		{"", "urn:postern:acr:pwd", ""},
+		{"phr urn:postern:acr:mfa", "urn:postern:acr:pwd", "the provider went on with less."},
+		{"phr urn:postern:acr:mfa", "urn:postern:acr:mfa", "That is one of them"},
+		{"phr urn:postern:acr:mfa", "phr", "what the request would like best."},
+	} {
+		s := &signIn{asked: c.asked, token: &oauth2.Token{}, claims: map[string]any{"acr": c.acr, "sub": "x"}, userinfo: map[string]any{}}
+		party.signIns["b"] = s
+		r := httptest.NewRequest(http.MethodGet, server.URL+"/", nil)
+		r.AddCookie(&http.Cookie{Name: partyCookie, Value: "b"})
+		w := httptest.NewRecorder()
+		party.handler().ServeHTTP(w, r)
+		page := w.Body.String()
+		if told := strings.Contains(page, `id="asked"`); told != (c.want != "") || !strings.Contains(page, c.want) {
+			t.Errorf("asked for %q, got %q: %s", c.asked, c.acr, page)
+		}
 	}
 }

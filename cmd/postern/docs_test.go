@@ -96,8 +96,8 @@ func TestEveryCommandExplainsItselfAndItsFlags(t *testing.T) {
 // Whatever lists or tells a result can tell it to a program.
 func TestListingsAndResultsHaveJSON(t *testing.T) {
 	for _, path := range []string{
-		"demo", "config check", "config show", "user add", "user list", "user show", "user set-password", "user verify", "user unlock", "user disable", "user enable", "user delete",
-		"client add", "client list", "client show", "client delete", "client rotate-secret", "client revoke-secrets", "session list", "session end",
+		"demo", "config check", "config show", "user add", "user list", "user show", "user set-password", "user verify", "user unlock", "user reset-mfa", "user disable", "user enable", "user delete",
+		"client add", "client list", "client show", "client update", "client delete", "client rotate-secret", "client revoke-secrets", "session list", "session end",
 		"lockout list", "lockout reset", "audit tail", "audit prune", "check",
 		"key list", "key rotate", "key withdraw", "key reseal", "migrate status", "migrate up", "version",
 	} {

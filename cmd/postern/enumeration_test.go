@@ -58,7 +58,7 @@ type transcript struct {
 	seals  []int // lengths, in the order in which they came
 }
 
-var sealed = regexp.MustCompile(`((?:\?|&|&amp;)tx=|name="tx" value=")([A-Za-z0-9_-]+)`)
+var sealed = regexp.MustCompile(`((?:\?|&|&amp;)tx=|name="tx" value="|name="state" value="|challenge&#34;:&#34;)([A-Za-z0-9_-]+)`)
 
 // rowID is what an address or a session of somebody's own is called in their pages.
 var rowID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)

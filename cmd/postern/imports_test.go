@@ -26,8 +26,9 @@ var mayImport = map[string][]string{
 	"idp/names":            {"idp/guard"},
 	"idp/password":         {},
 	"idp/place":            {},
-	"idp":                  {"config", "idp/guard", "idp/names", "idp/password", "idp/place", "idp/secret"},
-	"storage":              {"idp", "idp/guard"},
+	"idp/passkey":          {},
+	"idp":                  {"config", "idp/guard", "idp/names", "idp/passkey", "idp/password", "idp/place", "idp/secret"},
+	"storage":              {"idp", "idp/guard", "idp/passkey"},
 	"storage/storagetest":  {"storage", "idp"},
 	"storage/redis":        {"idp/guard"},
 	"oauth":                {"config", "idp"},
@@ -63,6 +64,9 @@ var onlyIn = map[string][]string{
 	"github.com/prometheus":           {"idp", "cmd/postern"},
 	"github.com/oschwald":             {"idp/place"},
 	"github.com/go-crypt/crypt":       {"idp/secret"},
+	"github.com/go-webauthn/webauthn": {"idp/passkey"},
+	"github.com/pquerna/otp":          {"idp", "cmd/postern"}, // and the demo's phone
+	"github.com/boombuler/barcode":    {"login-ui"},
 }
 
 // noTest is what only tests may import.

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"postern/config"
 	"postern/idp"
 	"postern/idp/secret"
 )
@@ -164,22 +169,27 @@ func (a *app) keyWithdrawCommand() *cobra.Command {
 
 func (a *app) keyResealCommand() *cobra.Command {
 	return a.withJSON(&cobra.Command{
-		Use: "reseal", Short: "seal the signing keys with the first root key of secrets.keys", Args: exactly(),
-		Long: "Seal the signing keys with the first root key of secrets.keys, so that the former ones open none of them any more.\n\n" +
+		Use: "reseal", Short: "seal signing keys and the secrets of apps with the first root key of secrets.keys", Args: exactly(),
+		Long: "Seal the signing keys and the secrets of authenticator apps with the first root key of secrets.keys, so that the\n" +
+			"former ones open none of them any more.\n\n" +
 			"The order of a rotation: make a root key with 'postern key generate --number N', append it to secrets.keys of every\n" +
 			"node and restart them, put it first on every node and restart them, and reseal. Former root keys stay in\n" +
-			"secrets.keys: what browsers and relying parties hold was made with them, and no node starts without one.",
+			"secrets.keys, behind the first: recovery codes, tokens and cookies are MACs that were made under them, nobody can\n" +
+			"make them anew, and they would die with their key. No node starts without a key that the database knows.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.do(c.Context(), func(ctx context.Context, o *office) error {
 				resealed, err := o.ResealKeys(ctx)
 				if err != nil {
 					return err
 				}
+				apps, failure := o.ResealFactors(ctx) // those that open are sealed in any case
 				if a.json {
-					return a.writeJSON(map[string]int{"resealed": resealed})
+					err = a.writeJSON(map[string]int{"resealed": resealed, "apps": apps})
+				} else {
+					_, err = fmt.Fprintf(a.out, "Sealed %s and the secrets of %s anew.\n",
+						count(resealed, "signing key", "signing keys"), count(apps, "authenticator app", "authenticator apps"))
 				}
-				fmt.Fprintf(a.out, "Sealed %s anew.\n", count(resealed, "signing key", "signing keys"))
-				return nil
+				return errors.Join(failure, err)
 			})
 		},
 	})
@@ -189,8 +199,21 @@ func (a *app) keyGenerateCommand() *cobra.Command {
 	var number uint16
 	c := &cobra.Command{
 		Use: "generate", Short: "print a fresh root key for secrets.keys", Args: exactly(),
-		RunE: func(*cobra.Command, []string) error {
-			if number == 0 {
+		Long: "Print a fresh root key for secrets.keys. Its number is one more than the highest of the root keys that there are,\n" +
+			"in secrets.keys or in postern.keys beside the SQLite file; it is 1 where there are none, and where they cannot be\n" +
+			"read, which is told on standard error.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case !c.Flags().Changed("number"):
+				highest, err := a.highestRootKey()
+				if err != nil {
+					fmt.Fprintf(a.err, "postern: the root keys that there are cannot be read, so this one has the number 1; where one has that, choose with --number: %s\n", err)
+				}
+				if highest == math.MaxUint16 {
+					return fmt.Errorf("a root key has the number %d, the highest: choose one with --number", highest)
+				}
+				number = highest + 1
+			case number == 0:
 				return misuse("--number is from 1 to 65535")
 			}
 			// The key alone, so that `> root.key` makes a file for file:root.key.
@@ -198,6 +221,37 @@ func (a *app) keyGenerateCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().Uint16Var(&number, "number", 1, "its `NUMBER`, by which what it seals is recognised")
+	c.Flags().Uint16Var(&number, "number", 0, "its `NUMBER`, by which what it seals is recognised (default one more than the highest)")
 	return c
+}
+
+// highestRootKey is the highest number of the root keys that there are, 0 for none. Settings with
+// problems will do, such as those of PostgreSQL that lack a root key still, while their keys are readable.
+func (a *app) highestRootKey() (highest uint16, err error) {
+	loaded, err := a.databaseSettings()
+	if loaded == nil {
+		return 0, err
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		for _, p := range problems {
+			if p.Key == "" || p.Key == "secrets.keys" && p.Code != "CFG-041" || p.Key == "database.url" {
+				return 0, fmt.Errorf("%s %s", cmp.Or(p.Key, p.Place.String()), p.Reason)
+			}
+		}
+	}
+	lines := loaded.Secrets.Keys
+	if path := loaded.Database.SQLitePath(); len(lines) == 0 && path != "" {
+		lines, err = readKeys(filepath.Join(filepath.Dir(path), keysFile))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+	}
+	for _, line := range lines {
+		k, err := parseRootKey(line)
+		if err != nil {
+			return 0, err
+		}
+		highest = max(highest, k.Number)
+	}
+	return highest, nil
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"postern/config"
+	"postern/idp"
+	"postern/idp/secret"
 	"postern/storage/storagetest"
 )
 
@@ -46,6 +49,54 @@ func TestAKeyThatBecameKnownIsReplacedAndWithdrawn(t *testing.T) {
 		left := keys()
 		if _, published := left[leaked]; published || len(left) != 1 {
 			t.Errorf("got %v, want the new key alone", left)
+		}
+	})
+}
+
+// I-10: apps and recovery codes that were made under a root key are good while another is added, is put
+// first and seals, and the former one cannot be taken away meanwhile.
+func TestI10_SecondFactorsOutliveARootKey(t *testing.T) {
+	storagetest.EachURL(t, func(t *testing.T, url string) {
+		former, next := testRoot(), secret.NewRootKey(2).String()
+		with := func(keys ...string) func(*config.Config) {
+			return func(c *config.Config) { c.Secrets.Keys = keys }
+		}
+		h := open(t, url, with(former))
+		h.addUser(t, "bob")
+		app := h.giveApp(t, "bob")
+		used := 0
+		signIn := func(name string, keys ...string) {
+			t.Helper()
+			now := h.now
+			h = open(t, url, with(keys...))
+			h.now, app.h = now, h
+			for _, code := range []string{app.code(t), app.Recovery[used]} {
+				page := h.signIn(t, h.browser(), "bob", testPassword)
+				if page = fillIn(t, page, map[string]string{"code": code}); page.URL.Path == "/login/factor" {
+					t.Errorf("%s: a code is answered %d %v", name, page.Status, page.ErrorCodes())
+				}
+			}
+			used++
+		}
+		signIn("the former alone", former)
+		signIn("the next behind it", former, next)
+		signIn("the next first", next, former)
+		if n, err := h.p.ResealFactors(t.Context()); err != nil || n != 1 {
+			t.Errorf("resealed %d, %v; want the secret of the app", n, err)
+		}
+		if _, err := h.p.ResealKeys(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		signIn("resealed", next, former)
+		if n, err := h.p.ResealFactors(t.Context()); err != nil || n != 0 {
+			t.Errorf("resealed %d again, %v", n, err)
+		}
+		for _, keys := range [][]string{{next}, {former}, {secret.NewRootKey(2).String(), former}} {
+			cfg := *h.cfg
+			cfg.Secrets.Keys = keys
+			if _, err := newProvider(t.Context(), &cfg, h.store, idp.Options{}); err == nil {
+				t.Errorf("a server starts with %d of the root keys, or another", len(keys))
+			}
 		}
 	})
 }

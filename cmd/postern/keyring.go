@@ -51,13 +51,33 @@ func keyring(ctx context.Context, cfg *config.Config, store idp.Store) (*secret.
 func parseKeyring(lines []string) (*secret.Keyring, error) {
 	var keys []secret.RootKey
 	for _, line := range lines {
-		k, err := secret.ParseRootKey(line)
+		k, err := parseRootKey(line)
 		if err != nil {
 			return nil, err
 		}
 		keys = append(keys, k)
 	}
 	return secret.NewKeyring(keys)
+}
+
+// parseRootKey reads an item of secrets.keys: a root key, alone but for lines with # for people, which
+// a file may have that file: names.
+func parseRootKey(text string) (secret.RootKey, error) {
+	lines := keyLines(text)
+	if len(lines) > 1 {
+		return secret.RootKey{}, fmt.Errorf("there are %d lines beside those that begin with #, where one root key belongs", len(lines))
+	}
+	return secret.ParseRootKey(strings.Join(lines, ""))
+}
+
+// keyLines are the lines of text that are not empty and not for people.
+func keyLines(text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // readKeys reads a keys file: a root key a line, the one that seals first, lines with # for people.
@@ -69,13 +89,7 @@ func readKeys(path string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lines []string
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			lines = append(lines, line)
-		}
-	}
-	return lines, nil
+	return keyLines(string(text)), nil
 }
 
 // makeKeys writes a fresh key to a file that nobody else can read, whole or not at all: of two

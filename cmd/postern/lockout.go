@@ -213,9 +213,9 @@ func (a *app) lockoutResetCommand() *cobra.Command {
 	var w whom
 	var all bool
 	c := &cobra.Command{
-		Use: "reset --user USER | --ip ADDRESS | --all", Short: "clear counters and blocks, at once and on every node", Args: exactly(),
+		Use: "reset --user USER | --ip ADDRESS | --all", Short: "clear counters and blocks, on every node within a few seconds", Args: exactly(),
 		Long: "Clear what is counted of a user, of an address with its blocks, or with both flags of that user\n" +
-			"at that address. Who was locked out can sign in at once.",
+			"at that address. Who was locked out can sign in within a few seconds, when every running server has taken note.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			address, err := w.address(c)
 			if err != nil {
@@ -243,6 +243,9 @@ func (a *app) clearLocks(ctx context.Context, o *office, user string, address ne
 		return a.writeJSON(map[string]int{"counters": counters, "blocks": blocks})
 	}
 	fmt.Fprintf(a.out, "Cleared %s and %s.\n", count(counters, "counter", "counters"), count(blocks, "block", "blocks"))
+	if counters+blocks > 0 {
+		fmt.Fprintln(a.out, "Running servers take note within a few seconds.")
+	}
 	if user == "" || address.IsValid() {
 		return nil
 	}

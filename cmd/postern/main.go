@@ -222,7 +222,7 @@ func words(err error) string {
 // flagOf is the flag of `client add` for a property of RFC 7591 §2.
 func flagOf(field string) string {
 	switch field {
-	case "redirect_uris", "grant_types", "response_types":
+	case "redirect_uris", "grant_types", "response_types", "default_acr_values":
 		field = strings.TrimSuffix(field, "s")
 	case "client_name", "client_uri":
 		field = strings.TrimPrefix(field, "client_")

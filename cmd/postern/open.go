@@ -12,7 +12,6 @@ import (
 
 	"postern/config"
 	"postern/idp"
-	"postern/idp/secret"
 	loginui "postern/login-ui"
 	"postern/storage"
 )
@@ -55,7 +54,7 @@ func judgeRootKeys(loaded *config.Loaded, unread bool) (problems config.Problems
 		if unread && text == "" {
 			continue
 		}
-		k, err := secret.ParseRootKey(text)
+		k, err := parseRootKey(text)
 		switch {
 		case err != nil:
 			problems = append(problems, loaded.Problem("secrets.keys", "CFG-042", fmt.Sprintf("item %d: %s", i+1, err),

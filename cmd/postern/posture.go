@@ -71,13 +71,18 @@ func (a *app) check(ctx context.Context, f checkFlags, least posture.Level) erro
 		return err
 	}
 	in := posture.Input{Config: loaded.Config, Deploy: f.deploy, Set: loaded.IsSet}
-	findings, err := a.judge(ctx, loaded, in)
+	findings, unmade, err := a.judge(ctx, loaded, in)
 	findings = slices.DeleteFunc(findings, func(found posture.Finding) bool { return slices.Contains(f.silenced, found.ID) })
-	if failure := a.showFindings(findings); failure != nil {
-		return failure
+	if len(findings) > 0 || err == nil || a.json { // else nobody knows that there are none
+		if failure := a.showFindings(findings); failure != nil {
+			return failure
+		}
 	}
 	if err != nil {
 		return err
+	}
+	if unmade {
+		fmt.Fprintln(a.err, "postern: there is no database yet: the settings alone were judged")
 	}
 	if slices.ContainsFunc(findings, func(found posture.Finding) bool { return found.Level >= least }) {
 		return errSaid
@@ -85,13 +90,14 @@ func (a *app) check(ctx context.Context, f checkFlags, least posture.Level) erro
 	return nil
 }
 
-// judge judges in with the database, or without where there is none yet. Where the database cannot
-// be asked it returns what the settings alone tell, with the error. It is an error as well that the
-// counters are out of reach: no server would start.
-func (a *app) judge(ctx context.Context, loaded *config.Loaded, in posture.Input) ([]posture.Finding, error) {
+// judge judges in with the database, or without where it is unmade: there is none yet. Where the
+// database cannot be asked it returns what the settings alone tell, with the error. It is an error as
+// well that the counters are out of reach: no server would start.
+func (a *app) judge(ctx context.Context, loaded *config.Loaded, in posture.Input) (findings []posture.Finding, unmade bool, err error) {
 	if path := loaded.Database.SQLitePath(); path != "" {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return posture.Check(ctx, in)
+			findings, err = posture.Check(ctx, in)
+			return findings, true, err
 		}
 	}
 	o, failure := a.openWith(ctx, loaded)
@@ -102,8 +108,8 @@ func (a *app) judge(ctx context.Context, loaded *config.Loaded, in posture.Input
 			failure = away.err
 		}
 	}
-	findings, err := posture.Check(ctx, in)
-	return findings, errors.Join(err, failure)
+	findings, err = posture.Check(ctx, in)
+	return findings, false, errors.Join(err, failure)
 }
 
 func (a *app) showFindings(findings []posture.Finding) error {

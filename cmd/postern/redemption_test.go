@@ -274,8 +274,12 @@ func TestS0_38_APasswordChangeIsMailedWhereOtherBrowsersStay(t *testing.T) {
 			if page := openPage(t, there, "/account"); (page.URL.Path == "/login") != ends {
 				t.Errorf("there alice is at %s", page.URL)
 			}
-			if page := fillIn(t, asks, map[string]string{"code": code}); !slices.Contains(page.ErrorCodes(), "code_over") {
+			// It is as wrong as any code of nobody: whoever asked for it learns nothing of the change.
+			if page := fillIn(t, asks, map[string]string{"code": code}); !slices.Contains(page.ErrorCodes(), "code_wrong") {
 				t.Errorf("the code from before leads to %s %v", page.URL, page.ErrorCodes())
+			}
+			if page := openPage(t, waiting, "/account"); page.URL.Path != "/login" {
+				t.Errorf("by the code from before somebody is at %s", page.URL)
 			}
 		})
 	}

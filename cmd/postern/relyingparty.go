@@ -13,7 +13,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -45,6 +48,7 @@ type relyingParty struct {
 	mail                    string // a folder of .eml files
 	client                  *http.Client
 	pages                   *template.Template
+	app                     atomic.Pointer[phone] // bob's, nil for none
 
 	mu       sync.Mutex // holds what follows
 	provider *oidc.Provider
@@ -55,6 +59,7 @@ type relyingParty struct {
 type signIn struct {
 	mu                     sync.Mutex // holds all of it
 	state, nonce, verifier string     // of a request that is under way
+	asked                  string     // its acr_values
 	token                  *oauth2.Token
 	idToken                string
 	claims                 map[string]any
@@ -110,6 +115,7 @@ func (rp *relyingParty) handler() http.Handler {
 	mux.HandleFunc("POST /userinfo", rp.askUserInfo)
 	mux.HandleFunc("POST /logout", rp.signOut)
 	mux.HandleFunc("GET "+inboxPath, rp.showInbox)
+	mux.HandleFunc("GET "+phonePath, rp.showPhone)
 	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, demoFiles, "demo/style.css")
 	})
@@ -131,6 +137,20 @@ type homeView struct {
 	Token                  *oauth2.Token
 	IDToken                string
 	Refreshed              int
+	Asked                  string // acr_values of the request, "" for none
+	ACR                    any    // what came
+}
+
+// Outcome is a sentence on why the acr is what it is, for those who try step-up.
+func (v homeView) Outcome() string {
+	asked := strings.Fields(v.Asked)
+	switch i := slices.IndexFunc(asked, func(value string) bool { return value == v.ACR }); {
+	case i < 0:
+		return "Nothing that this account has set up reaches that, and acr_values only wishes: the provider went on with less."
+	case i > 0:
+		return "That is one of them, and one that holds already, or is all that the account can reach, is as good as the first."
+	}
+	return "That is what the request would like best."
 }
 
 func (rp *relyingParty) showHome(w http.ResponseWriter, r *http.Request) {
@@ -142,6 +162,7 @@ func (rp *relyingParty) showHome(w http.ResponseWriter, r *http.Request) {
 		if s.token != nil {
 			view.SignedIn, view.Token, view.IDToken, view.Refreshed = true, s.token, s.idToken, s.refreshed
 			view.Claims, view.UserInfo = s.claims, s.userinfo
+			view.Asked, view.ACR = s.asked, s.claims["acr"]
 			if view.Name = s.userinfo["name"]; view.Name == nil {
 				view.Name = s.claims["sub"]
 			}
@@ -196,7 +217,9 @@ func (rp *relyingParty) startSignIn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the provider does not answer: "+err.Error(), http.StatusBadGateway)
 		return
 	}
-	s := &signIn{state: rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
+	s := &signIn{
+		state: rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier(), asked: r.URL.Query().Get("acr_values"),
+	}
 	id := rand.Text()
 	rp.mu.Lock()
 	if len(rp.signIns) >= maxPartyUsers {
@@ -206,7 +229,7 @@ func (rp *relyingParty) startSignIn(w http.ResponseWriter, r *http.Request) {
 	rp.mu.Unlock()
 	http.SetCookie(w, &http.Cookie{Name: partyCookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	options := []oauth2.AuthCodeOption{oidc.Nonce(s.nonce), oauth2.S256ChallengeOption(s.verifier)}
-	for _, name := range []string{"prompt", "max_age", "login_hint", "ui_locales"} { // to try them out
+	for _, name := range []string{"prompt", "max_age", "login_hint", "ui_locales", "acr_values", "claims"} { // to try them out
 		if value := r.URL.Query().Get(name); value != "" {
 			options = append(options, oauth2.SetAuthURLParam(name, value))
 		}

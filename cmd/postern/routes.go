@@ -52,7 +52,9 @@ type taken string
 const (
 	takesNothing      taken = "nothing"
 	takesPassword     taken = "password"
-	takesCode         taken = "code" // of a few digits, which was mailed
+	takesCode         taken = "code"   // of a few digits, which was mailed
+	takesFactor       taken = "factor" // a code of an app, or a recovery code
+	takesKey          taken = "key"    // the signature of a passkey: nobody guesses it
 	takesClientSecret taken = "client secret"
 	takesToken        taken = "token" // of 256 bits, which verifies itself: nobody guesses it
 )
@@ -126,6 +128,7 @@ const (
 func routes(ui *loginui.UI, as *oauth.Server, docs *discovery.Documents, cfg *config.Config, began time.Time) []route {
 	table := slices.Concat(protocolRoutes(as, docs), signInRoutes(ui), mailedRoutes(ui), accountRoutes(ui), []route{
 		{http.MethodGet, changePasswordPath, forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, redirect("/account/password")},
+		{http.MethodGet, "/.well-known/webauthn", forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, ui.ShowRelatedOrigins},
 		{http.MethodGet, staticPath + "{path...}", forAnyone, noSudo, takesNothing, unlimited, handlerCache, csrfSafe, ui.Static},
 		{http.MethodGet, healthPath, forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, showHealth},
 		{http.MethodGet, "/{$}", forAnyone, noSudo, takesNothing, unlimited, noStore, csrfSafe, redirect("/account")},
@@ -172,6 +175,19 @@ func signInRoutes(ui *loginui.UI) []route {
 		{post, "/login/code/enter", forBrowser, noSudo, takesCode, limitVerifyCode, noStore, csrfOrigin, ui.SubmitEnterLogInCode},
 		{get, "/login/password", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowChooseNew},
 		{post, "/login/password", forBrowser, noSudo, takesNothing, limitChangePassword, noStore, csrfOrigin, ui.SubmitChooseNew},
+		{get, "/login/factor", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowFactor},
+		{post, "/login/factor", forBrowser, noSudo, takesFactor, limitMFAFailed, noStore, csrfOrigin, ui.SubmitFactor},
+		{post, "/login/factor/key", forBrowser, noSudo, takesKey, limitLogin, noStore, csrfOrigin, ui.SubmitFactorKey},
+		{get, "/login/passkey/options", forBrowser, noSudo, takesNothing, limitWebAuthnOptions, noStore, csrfSafe, ui.ShowPasskeyOptions},
+		{post, "/login/passkey", forBrowser, noSudo, takesKey, limitLogin, noStore, csrfOrigin, ui.SubmitPasskeyLogin},
+		{get, "/login/passkey/offer", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowOffer},
+		{post, "/login/passkey/offer", forBrowser, sudo, takesKey, limitLogin, noStore, csrfOrigin, ui.SubmitOffer},
+		{get, "/login/enrol", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowEnrol},
+		{post, "/login/enrol", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitEnrol},
+		{get, "/login/enrol/app", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowEnrolApp},
+		{post, "/login/enrol/app", forBrowser, noSudo, takesFactor, limitMFAFailed, noStore, csrfOrigin, ui.SubmitEnrolApp},
+		{get, "/login/enrol/key", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowEnrolKey},
+		{post, "/login/enrol/key", forBrowser, noSudo, takesKey, limitLogin, noStore, csrfOrigin, ui.SubmitEnrolKey},
 		{get, "/signup", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowSignUp},
 		{post, "/signup", forBrowser, noSudo, takesPassword, limitSignup, noStore, csrfOrigin, ui.SubmitSignUp},
 		{get, "/verify", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowVerify},
@@ -224,6 +240,18 @@ func accountRoutes(ui *loginui.UI) []route {
 		{post, "/account/emails/code", forBrowser, noSudo, takesCode, limitVerifyCode, noStore, csrfOrigin, ui.SubmitEmailCode},
 		{get, "/account/password", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowPassword},
 		{post, "/account/password", forBrowser, noSudo, takesPassword, limitChangePassword, noStore, csrfOrigin, ui.SubmitPassword},
+		{get, "/account/two-step", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowTwoStep},
+		{post, "/account/two-step", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitTwoStep},
+		{get, "/account/two-step/remove", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowRemove},
+		{post, "/account/two-step/app", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.StartApp},
+		{get, "/account/two-step/app", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowApp},
+		{post, "/account/two-step/app/code", forBrowser, sudo, takesFactor, limitMFAFailed, noStore, csrfOrigin, ui.SubmitApp},
+		{get, "/account/passkeys", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowPasskeys},
+		{post, "/account/passkeys", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitPasskeys},
+		{get, "/account/passkeys/add", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowAddPasskey},
+		{post, "/account/passkeys/add", forBrowser, sudo, takesKey, limitLogin, noStore, csrfOrigin, ui.SubmitAddPasskey},
+		{get, "/account/recovery-codes", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowRecoveryCodes},
+		{post, "/account/recovery-codes", forBrowser, sudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitRecoveryCodes},
 		{get, "/account/sessions", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowSessions},
 		{post, "/account/sessions", forBrowser, noSudo, takesNothing, unlimited, noStore, csrfOrigin, ui.SubmitSessions},
 		{get, "/account/apps", forBrowser, noSudo, takesNothing, limitPages, noStore, csrfSafe, ui.ShowApps},

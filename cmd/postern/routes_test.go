@@ -17,6 +17,7 @@ import (
 	"postern/config"
 	"postern/conformance/rp"
 	"postern/discovery"
+	"postern/idp"
 	loginui "postern/login-ui"
 	"postern/oauth"
 	"postern/storage/storagetest"
@@ -43,7 +44,7 @@ func TestEveryRouteDeclaresEverything(t *testing.T) {
 		}
 		for _, declared := range []struct{ name, value, known string }{
 			{"Auth", string(rt.Auth), "anyone browser client token"},
-			{"Takes", strings.ReplaceAll(string(rt.Takes), " ", "_"), "nothing password code client_secret token"},
+			{"Takes", strings.ReplaceAll(string(rt.Takes), " ", "_"), "nothing password code factor key client_secret token"},
 			{"Caching", string(rt.Caching), "no-store handler"},
 			{"CSRF", string(rt.CSRF), "safe origin none sealing"},
 		} {
@@ -70,7 +71,7 @@ func TestRoutesDeclareWhatIsSafe(t *testing.T) {
 			t.Errorf("%s: a browser's POST without protection", name)
 		}
 		// Only a deed of somebody who is signed in can want a fresh proof of who that is.
-		if rt.Sudo && (!rt.form() || rt.Auth != forBrowser || !strings.HasPrefix(rt.Path, "/account/")) {
+		if rt.Sudo && (!rt.form() || rt.Auth != forBrowser || !strings.HasPrefix(rt.Path, "/account/") && rt.Path != "/login/passkey/offer") {
 			t.Errorf("%s asks for a fresh proof", name)
 		}
 		// Only what everybody sees may be kept by anybody.
@@ -181,6 +182,8 @@ var firstRefused = map[string]int{
 	"/login": 11, "/account/password": 6, "/account/reauthenticate": 11, "/signup": 21,
 	// Codes: of mfa_failed, 5/5m/user, since verify_code is by network and wider.
 	"/verify": 6, "/reset/code": 6, "/login/code/enter": 6, "/account/emails/code": 6,
+	// Second factors count among them.
+	"/login/factor": 6, "/login/enrol/app": 6, "/account/two-step/app/code": 6,
 	"/oauth2/token": 21, "/oauth2/introspect": 21, "/oauth2/revoke": 21, "/admin/": 11, "/wp-login.php": 11,
 }
 
@@ -195,6 +198,9 @@ func TestS4_57_WrongSecretsEndIn429AtEveryRoute(t *testing.T) {
 				limited(c)
 				inviting(c)
 				c.Lockout.Enabled, c.Honeypot.BlockAfter = false, 0
+				if rt.Path == "/login/enrol/app" {
+					c.MFA.Policy = "required"
+				}
 			})
 			h.addUser(t, "alice")
 			guess := guesser(t, h, rt)
@@ -249,6 +255,9 @@ func guesser(t *testing.T, h *house, rt route) func(n int) (int, string) {
 	field := "password"
 	var page *rp.Page
 	switch {
+	case rt.Takes == takesFactor:
+		field = "code"
+		page = asksForFactor(t, h, b, rt.Path)
 	case rt.Takes == takesCode:
 		field = "code"
 		page = fillIn(t, openPage(t, b, asksForCode[rt.Path].path), asksForCode[rt.Path].form)
@@ -267,6 +276,71 @@ func guesser(t *testing.T, h *house, rt route) func(n int) (int, string) {
 			page = next
 		}
 		return next.Status, next.Header.Get("Retry-After")
+	}
+}
+
+// asksForFactor is the page whose form asks alice for a code of an app, for the route of path.
+func asksForFactor(t *testing.T, h *house, b *rp.Browser, path string) *rp.Page {
+	t.Helper()
+	if path == "/login/factor" {
+		h.giveApp(t, "alice")
+		return h.signIn(t, b, "alice", testPassword)
+	}
+	button, at := "enrol-app", "/login"
+	if strings.HasPrefix(path, "/account/") {
+		button, at = "add-app", "/account/two-step"
+	} else {
+		h.signIn(t, b, "alice", testPassword)
+	}
+	return press(t, openPage(t, b, at), button)
+}
+
+// S0-10, S3-24: recovery codes have a limit of their own, which is stricter, and which codes of the app
+// do not use up.
+func TestS0_10_S3_24_RecoveryCodesAreLimitedByThemselves(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), func(c *config.Config) { limited(c); c.Lockout.Enabled = false })
+	h.addUser(t, "alice")
+	app := h.giveApp(t, "alice")
+	b := h.browser()
+	page := h.signIn(t, b, "alice", testPassword)
+	guess := func(code string) int {
+		next := fillIn(t, page, map[string]string{"code": code})
+		if form := next.Form(); form != nil && form.Has("code") {
+			page = next
+		}
+		return next.Status
+	}
+	for n := range 5 {
+		if status := guess(fmt.Sprintf("00000-0000%d", n)); status == http.StatusTooManyRequests {
+			t.Fatalf("guess %d is refused", n+1)
+		}
+	}
+	if status := guess("00000-00009"); status != http.StatusTooManyRequests {
+		t.Errorf("the sixth guess: %d", status)
+	}
+	// The right one, too; but not the app, and it all ends after a quarter of an hour.
+	if status := guess(app.Recovery[0]); status != http.StatusTooManyRequests {
+		t.Errorf("a right one: %d", status)
+	}
+	if next := fillIn(t, page, map[string]string{"code": app.code(t)}); next.URL.Path == "/login/factor" {
+		t.Errorf("a code of the app: %d %v", next.Status, next.ErrorCodes())
+	}
+	h.now = h.now.Add(15 * time.Minute)
+	page = h.signIn(t, h.browser(), "alice", testPassword)
+	if next := fillIn(t, page, map[string]string{"code": app.Recovery[0]}); next.URL.Path == "/login/factor" {
+		t.Errorf("a recovery code after the limit: %d %v", next.Status, next.ErrorCodes())
+	}
+}
+
+// S0-10: ceremonies of passkeys that anybody may begin are limited by address.
+func TestS0_10_OptionsOfPasskeysAreLimited(t *testing.T) {
+	h := open(t, storagetest.SQLite(t), limited)
+	b := h.browser()
+	for n := 1; n <= 61; n++ {
+		page := openPage(t, b, "/login/passkey/options")
+		if refused := page.Status == http.StatusTooManyRequests; refused != (n > 60) {
+			t.Fatalf("ceremony %d is answered %d", n, page.Status)
+		}
 	}
 }
 
@@ -317,6 +391,12 @@ func TestEveryRouteAsksForAFreshProofAsDeclared(t *testing.T) {
 			h := open(t, storagetest.SQLite(t), nil)
 			h.addUser(t, "alice")
 			b := h.browser()
+			if submit, ok := factorForms[rt.Path]; ok {
+				if page := submit(t, h, b); page.URL.Path != "/account/reauthenticate" || !rt.Sudo {
+					t.Errorf("its form leads to %s (%d), declared Sudo: %t", page.URL.Path, page.Status, rt.Sudo)
+				}
+				return
+			}
 			h.signIn(t, b, "alice", testPassword)
 			h.party(t)
 			page := openPage(t, b, rt.Path)
@@ -341,6 +421,69 @@ func TestEveryRouteAsksForAFreshProofAsDeclared(t *testing.T) {
 			}
 		})
 	}
+}
+
+// factorForms send the forms about second factors when the proof of who is there is too old.
+var factorForms = map[string]func(t *testing.T, h *house, b *rp.Browser) *rp.Page{
+	"/account/two-step": func(t *testing.T, h *house, b *rp.Browser) *rp.Page {
+		own := h.withFactors(t, b)
+		page := openPage(t, b, "/account/two-step/remove?factor="+own.App.ID.String())
+		h.grow(t)
+		return press(t, page, "remove-factor")
+	},
+	"/account/two-step/app": func(t *testing.T, h *house, b *rp.Browser) *rp.Page {
+		h.signIn(t, b, "alice", testPassword)
+		page := openPage(t, b, "/account/two-step")
+		h.grow(t)
+		return press(t, page, "add-app")
+	},
+	"/account/two-step/app/code": func(t *testing.T, h *house, b *rp.Browser) *rp.Page {
+		h.signIn(t, b, "alice", testPassword)
+		page := press(t, openPage(t, b, "/account/two-step"), "add-app")
+		h.grow(t)
+		return fillIn(t, page, map[string]string{"code": "000000"})
+	},
+	"/account/passkeys": func(t *testing.T, h *house, b *rp.Browser) *rp.Page {
+		own := h.withFactors(t, b)
+		page := openPage(t, b, "/account/passkeys?rename="+own.Passkeys[0].ID.String())
+		h.grow(t)
+		return fillIn(t, page, map[string]string{"name": "Red key"})
+	},
+	"/account/passkeys/add": func(t *testing.T, h *house, b *rp.Browser) *rp.Page {
+		h.signIn(t, b, "alice", testPassword)
+		page := openPage(t, b, "/account/passkeys/add")
+		h.grow(t)
+		return fillIn(t, page, map[string]string{"credential": "{}"})
+	},
+	"/account/recovery-codes": func(t *testing.T, h *house, b *rp.Browser) *rp.Page {
+		h.withFactors(t, b)
+		page := openPage(t, b, "/account/recovery-codes")
+		h.grow(t)
+		return fillIn(t, page, map[string]string{"confirm": "1"})
+	},
+}
+
+// withFactors gives alice an app and a key, and signs her in by the app.
+func (h *house) withFactors(t *testing.T, b *rp.Browser) idp.OwnFactors {
+	t.Helper()
+	app := h.giveApp(t, "alice")
+	h.giveKey(t, "alice", app.Enrolled)
+	page := h.signIn(t, b, "alice", testPassword)
+	page = openPage(t, b, page.URL.RequestURI()+"&way=app")
+	if page = fillIn(t, page, map[string]string{"code": app.code(t)}); page.URL.Path == "/login/factor" {
+		t.Fatalf("alice is at %s: %v", page.URL, page.ErrorCodes())
+	}
+	own, err := h.p.UserFactors(t.Context(), app.Enrolled.User.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return own
+}
+
+// grow lets every proof grow too old for what is sensitive.
+func (h *house) grow(t *testing.T) {
+	t.Helper()
+	h.now = h.now.Add(h.cfg.Sudo.Timeout + time.Minute)
 }
 
 // Where Postern has pages of its own there is no honeypot.
@@ -410,7 +553,7 @@ func TestUnknownPathsAreAPage(t *testing.T) {
 }
 
 func TestCachingIsAsDeclared(t *testing.T) {
-	h := open(t, storagetest.SQLite(t), nil)
+	h := open(t, storagetest.SQLite(t), func(c *config.Config) { c.MFA.WebAuthn.RelatedOrigins = []string{"https://id.example.org"} })
 	for _, rt := range tableOf(h) {
 		path := strings.NewReplacer("{path...}", "style.css", "{$}", "").Replace(rt.Path)
 		answer := h.send(t, rt.Method, path, http.Header{"Sec-Fetch-Site": {"same-origin"}}, nil)
@@ -427,5 +570,5 @@ func TestCachingIsAsDeclared(t *testing.T) {
 
 // guessable tells whether rt takes what somebody could guess.
 func (rt *route) guessable() bool {
-	return rt.Takes == takesPassword || rt.Takes == takesCode || rt.Takes == takesClientSecret
+	return rt.Takes == takesPassword || rt.Takes == takesCode || rt.Takes == takesFactor || rt.Takes == takesClientSecret
 }

@@ -41,7 +41,7 @@ func viewUser(u idp.User) userView {
 func (a *app) userCommand() *cobra.Command {
 	return a.withSettings(group("user", "add, list and change users",
 		a.userAddCommand(), a.userImportCommand(), a.userListCommand(), a.userShowCommand(), a.userSetPasswordCommand(), a.userVerifyCommand(),
-		a.userUnlockCommand(), a.userDisableCommand(), a.userEnableCommand(), a.userDeleteCommand()))
+		a.userUnlockCommand(), a.userResetFactorsCommand(), a.userDisableCommand(), a.userEnableCommand(), a.userDeleteCommand()))
 }
 
 func (a *app) userAddCommand() *cobra.Command {
@@ -178,8 +178,12 @@ func (a *app) userShowCommand() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "show USER", Short: "show a user, by name, e-mail or ID", Args: exactly("USER"),
 		RunE: a.withUser(func(ctx context.Context, o *office, u idp.User) error {
+			factors, err := o.UserFactors(ctx, u.ID)
+			if err != nil {
+				return err
+			}
 			if a.json {
-				return a.writeJSON(viewUser(u))
+				return a.writeJSON(viewFactors(u, &factors))
 			}
 			claims, err := json.Marshal(u.Profile)
 			if err != nil {
@@ -188,6 +192,7 @@ func (a *app) userShowCommand() *cobra.Command {
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(w, "id\t%s\nusername\t%s\ne-mail\t%s\nverified\t%t\nstatus\t%s\nadmin\t%t\ngroups\t%s\nclaims\t%s\nadded\t%s\n",
 				u.ID, u.Username, u.Email, u.EmailVerified, u.Status, u.Admin, strings.Join(u.Groups, ", "), claims, u.CreatedAt.Format(time.RFC3339))
+			tellFactors(w, &factors)
 			return w.Flush()
 		}),
 	})
@@ -255,24 +260,31 @@ func (a *app) userVerifyCommand() *cobra.Command {
 	var address string
 	c := &cobra.Command{
 		Use: "verify USER", Short: "say that a user's e-mail address is known to be theirs, without a mail to prove it", Args: exactly("USER"),
+		Long: "Say that a user's e-mail address is known to be theirs, without a mail to prove it. USER is a username or an ID:\n" +
+			"an address that nobody proved may be claimed by somebody whose it is not.",
 		Example: "  postern user verify alice\n  postern user verify alice --email alice@work.example",
-		RunE: a.withUser(func(ctx context.Context, o *office, u idp.User) error {
-			if address == "" && u.Email == "" {
-				return fmt.Errorf("%s has no e-mail address, and nothing to prove", u.Username)
-			}
-			verified, err := o.ConfirmEmail(ctx, u.ID, address)
-			if idp.KindOf(err) == idp.Missing {
-				return fmt.Errorf("%s is no address of %s; the primary one is %s", address, u.Username, cmp.Or(u.Email, "none"))
-			}
-			if err != nil {
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withUser(func(ctx context.Context, o *office, u idp.User) error {
+				if strings.Contains(args[0], "@") {
+					return fmt.Errorf("%s finds %s (%s), whose it need not be: give the username or the ID", args[0], u.Username, u.ID)
+				}
+				if address == "" && u.Email == "" {
+					return fmt.Errorf("%s has no e-mail address, and nothing to prove", u.Username)
+				}
+				verified, err := o.ConfirmEmail(ctx, u.ID, address)
+				if idp.KindOf(err) == idp.Missing {
+					return fmt.Errorf("%s is no address of %s; the primary one is %s", address, u.Username, cmp.Or(u.Email, "none"))
+				}
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.writeJSON(viewUser(verified))
+				}
+				_, err = fmt.Fprintf(a.out, "%s is known to be an address of %s.\n", cmp.Or(address, u.Email), u.Username)
 				return err
-			}
-			if a.json {
-				return a.writeJSON(viewUser(verified))
-			}
-			_, err = fmt.Fprintf(a.out, "%s is known to be an address of %s.\n", cmp.Or(address, u.Email), u.Username)
-			return err
-		}),
+			})(c, args)
+		},
 	}
 	c.Flags().StringVar(&address, "email", "", "the `ADDRESS`, one of theirs (default the primary one)")
 	return a.withJSON(c)

@@ -153,7 +153,7 @@ func judgeMail(in *Input) []hit {
 	c := in.Config
 	switch {
 	case c.Mail.Transport != "":
-		return nil
+		return mailStays(c)
 	case c.Signup.Mode != "closed" && (c.Email.Verification == "mandatory" || c.Email.Verification == "optional" && c.Login.PreventEnumeration == "strict"):
 		return []hit{hit{key: "mail.transport", detail: "mail.transport is empty, and who signs up must prove their address by mail: nobody can."}.at(Error)}
 	case c.Login.Code.Enabled:
@@ -165,6 +165,17 @@ func judgeMail(in *Input) []hit {
 }
 
 // noMail is what an empty mail.transport means where it stops nobody that we know of.
+// mailStays is about mails that are files of this machine, where real people wait for them.
+func mailStays(c *config.Config) []hit {
+	if !strings.HasPrefix(c.Mail.Transport, "dir:") || c.Development() || !strings.HasPrefix(c.Issuer, "https:") {
+		return nil
+	}
+	return []hit{hit{
+		key: "mail.transport", detail: "mail.transport is " + c.Mail.Transport + ": mails are files in that folder, and do not leave the house.",
+		remedy: "Set mail.transport to smtps://USER@HOST; where another program sends what lies in the folder: --silence W116.",
+	}.at(Warning)}
+}
+
 func noMail(in *Input) []hit {
 	if in.Config.Email.Verification == "mandatory" {
 		return []hit{{key: "mail.transport", detail: "mail.transport is empty, and email.verification is mandatory: a user whose address is not verified cannot get in."}}

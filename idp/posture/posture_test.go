@@ -26,7 +26,7 @@ func load(t testing.TB, set ...string) posture.Input {
 	t.Helper()
 	set = append([]string{
 		"issuer=https://id.example", "proxy.trusted_hops=1", "proxy.trusted_cidrs=[\"10.0.0.0/8\"]",
-		"mail.transport=dir:" + t.TempDir(), "mail.from=no-reply@id.example",
+		"mail.transport=smtp://mail.id.example", "mail.from=no-reply@id.example",
 		"security.contacts=[\"mailto:security@id.example\"]",
 	}, set...)
 	loaded, err := config.Load(config.Source{Set: set})
@@ -336,6 +336,10 @@ func TestWhatOnlySettingsTell(t *testing.T) {
 		"no sign-up and no trap":  {set: []string{"signup.honeypot_field="}},
 		"browsers are remembered": {set: []string{"sessions.remember=always"}, want: []want{{"W112", info, "sessions.remember"}}},
 		"no mail":                 {spoil: func(in *posture.Input) { in.Config.Mail.Transport = "" }, want: []want{{"W116", info, "mail.transport"}}},
+		"mail that stays in a folder": {spoil: func(in *posture.Input) { in.Config.Mail.Transport = "dir:mails" },
+			want: []want{{"W116", warning, "mail.transport"}}},
+		"mail that stays in a folder of a trial": {spoil: func(in *posture.Input) { in.Config.Mail.Transport, in.Config.Profile = "dir:mails", "development" },
+			want: []want{{"W018", failed, "profile"}}},
 		"an allow list of everybody": {set: []string{"lockout.allow_cidrs=[\"0.0.0.0/0\"]", "lockout.never_lock_allowed=true"},
 			want: []want{{"W211", failed, "lockout.allow_cidrs"}}},
 		"an allow list of everybody, whom the honeypot blocks no more": {set: []string{"lockout.allow_cidrs=[\"0.0.0.0/0\"]"},
@@ -361,6 +365,12 @@ func TestWhatOnlySettingsTell(t *testing.T) {
 		"hours":                            {set: []string{"lockout.cooloff_time=4"}},
 		"half hours":                       {set: []string{"lockout.cooloff_time=12.5"}},
 		"no honeypot":                      {set: []string{"honeypot.paths=[]"}, want: []want{{"W403", info, "honeypot.paths"}}},
+		"administrators without":           {set: []string{"mfa.policies=[]"}, want: []want{{"W302", warning, "mfa.policies"}}},
+		"administrators as they like":      {set: []string{`mfa.policies=["role=admin => optional"]`}, want: []want{{"W302", warning, "mfa.policies"}}},
+		"everybody":                        {set: []string{"mfa.policies=[]", "mfa.policy=required"}},
+		"a week":                           {set: []string{"mfa.enrol_grace=7d"}},
+		"more than a week":                 {set: []string{"mfa.enrol_grace=169h"}, want: []want{{"W304", warning, "mfa.enrol_grace"}}},
+		"trusted browsers":                 {set: []string{"mfa.trusted_browser.enabled=true"}, want: []want{{"W306", info, "mfa.trusted_browser.enabled"}}},
 		"a limit of no amount":             {spoil: func(in *posture.Input) { in.Config.RateLimits.Invite = "x/m/ip" }, want: []want{{"W221", failed, "rate_limits.invite"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -409,9 +419,13 @@ func TestFindingsAreTheWorstFirst(t *testing.T) {
 }
 
 func TestS4_62_EveryRiskHasATestThatTriggersIt(t *testing.T) {
-	source, err := os.ReadFile("posture_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, name := range []string{"posture_test.go", "factor_test.go"} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, b...)
 	}
 	for _, r := range posture.Risks() {
 		if !bytes.Contains(source, []byte(`{"`+r.ID+`", `)) {
@@ -439,7 +453,12 @@ func TestEveryRiskIsExplained(t *testing.T) {
 // house is a provider on a database, beside in.
 func house(t testing.TB, s *storage.Store, in posture.Input, now *time.Time) posture.Input {
 	t.Helper()
-	ring, err := secret.NewKeyring([]secret.RootKey{{Number: 1, Bytes: [32]byte{1}}})
+	return houseWith(t, s, in, now, secret.RootKey{Number: 1, Bytes: [32]byte{1}})
+}
+
+func houseWith(t testing.TB, s *storage.Store, in posture.Input, now *time.Time, keys ...secret.RootKey) posture.Input {
+	t.Helper()
+	ring, err := secret.NewKeyring(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -515,15 +534,16 @@ func TestMailsOfTheHoneypotThatNobodyGetsAreFound(t *testing.T) {
 		}
 		add(idp.NewUser{Username: "alice", Email: "alice@example.com", EmailVerified: true})
 		add(idp.NewUser{Username: "bob", Email: "bob@example.com", Admin: true})
-		wantFindings(t, in, nobody)
+		factorless := want{"W301", warning, ""}
+		wantFindings(t, in, nobody, factorless)
 		carol := add(idp.NewUser{Username: "carol", Email: "carol@example.com", EmailVerified: true, Admin: true})
-		wantFindings(t, in)
+		wantFindings(t, in, factorless)
 		if err := in.Provider.DisableUser(t.Context(), carol.ID); err != nil {
 			t.Fatal(err)
 		}
-		wantFindings(t, in, nobody)
+		wantFindings(t, in, nobody, factorless)
 		in.Config.Honeypot.Mail = false
-		wantFindings(t, in)
+		wantFindings(t, in, factorless)
 	})
 }
 
@@ -572,7 +592,7 @@ func TestUsersWhoWaitForAMailThatNobodySendsAreCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFindings(t, in, want{"W116", failed, "mail.transport"})
-		in.Config.Mail.Transport = "dir:mails"
+		in.Config.Mail.Transport = "smtp://mail.example.com"
 		wantFindings(t, in)
 	})
 }

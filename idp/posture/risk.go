@@ -72,7 +72,7 @@ var risks = []Risk{
 		Remedy:  "Set sudo.required to true, and sudo.timeout to 5m.",
 	}, {
 		ID: "W116", Level: Info, Title: "No mail is sent", judge: judgeMail, ask: askMail,
-		Explain: "Nobody can reset their password or prove their address, nobody is told that their account was locked, and no administrator what the honeypot caught. Where email.verification is mandatory, whoever has an address that is not verified waits for a code that nobody sends.",
+		Explain: "Nobody can reset their password or prove their address, nobody is told that their account was locked, and no administrator what the honeypot caught. Where email.verification is mandatory, whoever has an address that is not verified waits for a code that nobody sends. With `mail.transport: dir:PATH` mails are written to a folder, which is for a trial: nobody but who reads this machine's disk sees them.",
 		Remedy:  "Set mail.transport and mail.from; until then add users with --email-verified, or say that an address is theirs with `postern user verify NAME`.",
 	}, {
 		ID: "W117", Level: Warning, Title: "A mailbox is enough to sign in", judge: judgeLoginCode,
@@ -202,6 +202,34 @@ var risks = []Risk{
 		ID: "W226", Level: Warning, Title: "A proxy does not say who comes", ask: askMissingHeaders,
 		Explain: "Requests come from a trusted proxy without the header that has the client's address, so that all people behind it share one address, and its limits. Requests for /healthz are not meant.",
 		Remedy:  "Let the proxy append to X-Forwarded-For, or set the header of proxy.client_ip_header; or remove the address from proxy.trusted_cidrs where it is no proxy.",
+	}, {
+		ID: "W301", Level: Warning, Title: "An administrator has no second factor", ask: askAdminsWithoutFactor,
+		Explain: "Whoever learns the password of an administrator who has none can set one up in their place, and then has everybody's accounts.",
+		Remedy:  "Let them sign in and set up a passkey or an authenticator app, or take the role away.",
+	}, {
+		ID: "W302", Level: Warning, Title: "Administrators may do without a second factor", judge: judgeAdminPolicy,
+		Explain: "A password that is guessed, or typed into a page that looks like this one, is enough to take over every account.",
+		Remedy:  "Add `role=admin => required` to mfa.policies.",
+	}, {
+		ID: "W303", Level: Error, Title: "Passkeys are of another RP ID", ask: askForeignPasskeys,
+		Explain: "Browsers offer a passkey only where the relying party ID is the one that it was made for: those who have no other way cannot sign in.",
+		Remedy:  "Set mfa.webauthn.rp_id, or the issuer, to what it was.",
+	}, {
+		ID: "W304", Level: Warning, Title: "A second factor can be put off for long", judge: judgeGrace,
+		Explain: "Until the time is over a password is enough, and whoever has it may set up a second factor of their own first.",
+		Remedy:  "Set mfa.enrol_grace to 7d or less.",
+	}, {
+		ID: "W305", Level: Info, Title: "An administrator has no recovery codes", ask: askAdminsWithoutCodes,
+		Explain: "Who loses their second factor needs somebody with access to this machine to come in again.",
+		Remedy:  "Let them make recovery codes at /account/recovery-codes, and keep them on paper.",
+	}, {
+		ID: "W306", Level: Info, Title: "Browsers may be trusted", judge: judgeTrustedBrowsers,
+		Explain: "In a browser that somebody trusts a password is enough, also for whoever sits down at it. It never holds for administrators, nor where a relying party asks for two factors.",
+		Remedy:  "Set mfa.trusted_browser.enabled to false, or mfa.trusted_browser.lifetime to a short time.",
+	}, {
+		ID: "W307", Level: Info, Title: "Secrets of apps are sealed with a former key", ask: askFormerKey,
+		Explain: "Whoever learned a former root key, and has the database, reads these secrets and makes the apps' codes. Former root keys stay in secrets.keys after a reseal, too: recovery codes, tokens and cookies are MACs that were made under them and die with them, and no server starts without a key that the database knows.",
+		Remedy:  "Run `postern key reseal`, and leave the former root keys in secrets.keys, behind the first.",
 	}, {
 		ID: "W403", Level: Info, Title: "There is no honeypot", judge: judgeHoneypot,
 		Explain: "Those who look for old administration pages are not noticed.",

@@ -21,6 +21,7 @@ const (
 	ForLimit       Purpose = "rate limit"
 	ForJob         Purpose = "job"
 	ForTicket      Purpose = "ticket"
+	ForFactor      Purpose = "factor"
 
 	forCheck Purpose = "check"
 )
@@ -28,5 +29,5 @@ const (
 // purposes are all of them: each keyring derives them at the start, and takes no other.
 var purposes = []Purpose{
 	ForInteraction, ForClientToken, ForTokenMAC, ForSuccessor, ForSigningKey, ForCookie, ForSender,
-	ForDummy, ForCode, ForLimit, ForJob, ForTicket, forCheck,
+	ForDummy, ForCode, ForLimit, ForJob, ForTicket, ForFactor, forCheck,
 }
