@@ -250,16 +250,11 @@ func oneHouse(t testing.TB) *house {
 
 func newHouse(t testing.TB, url string) *house {
 	t.Helper()
-	ctx := context.Background()
 	h := &house{
 		t: t, now: &clock{at: time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)}, sent: &statements{},
 		secrets: map[string]string{}, pages: &recordedPages{}, prove: map[string]func(*browser, *idp.Interaction){},
 	}
-	store, err := storage.Open(ctx, url, storage.Options{Migrate: true, OnStatement: h.sent.add})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
+	store := storagetest.Open(t, url, storage.Options{OnStatement: h.sent.add})
 	h.store = &faulty{Store: store}
 	h.open(store, testConfig())
 	h.alice, h.bob = h.addUser("alice"), h.addUser("bob")

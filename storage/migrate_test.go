@@ -3,6 +3,7 @@ package storage_test
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -214,7 +215,9 @@ func TestI22_AFileOfAnotherUserIsRefused(t *testing.T) {
 
 func TestI22_NobodyElseCanReadTheFile(t *testing.T) {
 	url := storagetest.SQLite(t)
-	s := storagetest.Open(t, url, storage.Options{})
+	s, err := storage.Open(t.Context(), url, storage.Options{Migrate: true, Log: slog.New(slog.DiscardHandler)}) // no copy
+	must(t, err)
+	defer s.Close()
 	addUser(t, s, "ada")
 	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
 		info, err := os.Stat(strings.TrimPrefix(url, "sqlite:") + suffix)

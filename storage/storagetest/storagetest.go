@@ -51,6 +51,11 @@ func Open(t testing.TB, url string, o storage.Options) *storage.Store {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if file, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		if err := copyMigrated(file); err != nil {
+			t.Fatalf("copy a migrated file: %v", err)
+		}
+	}
 	s, err := storage.Open(t.Context(), url, o)
 	if err != nil {
 		t.Fatalf("open %s: %v", url, err)
@@ -61,6 +66,37 @@ func Open(t testing.TB, url string, o storage.Options) *storage.Store {
 		}
 	})
 	return s
+}
+
+// migrated are the bytes of an empty SQLite file with every migration: applying them costs more than
+// most tests do.
+var migrated = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "storagetest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	file := filepath.Join(folder, "postern.db")
+	s, err := storage.Open(context.Background(), "sqlite:"+file, storage.Options{Migrate: true, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil { // what waited in the WAL is in the file then
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
+// copyMigrated makes file as the migrations would, unless it is there.
+func copyMigrated(file string) error {
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	content, err := migrated()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, content, 0o600)
 }
 
 // SQLite returns the address of an SQLite file that does not exist yet.
