@@ -254,9 +254,6 @@ func (p *Provider) dropFactors(ctx context.Context, u *User, r rescue) (removed 
 		a := &gone[i]
 		ids = append(ids, a.ID)
 		word := a.Kind.word()
-		if a.Kind == RecoveryKind {
-			word = "recovery_codes"
-		}
 		if a.Setup.IsZero() && !slices.Contains(removed, word) {
 			removed = append(removed, word)
 		}

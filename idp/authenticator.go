@@ -194,15 +194,21 @@ func (p *Provider) raiseEpochOf(ctx context.Context, u *User, session ID) (sessi
 	if p.cfg.Sessions.EndOnPasswordChange {
 		return p.raiseEpochBut(ctx, u, "password_change", session)
 	}
+	return 0, 0, p.liftEpoch(ctx, u)
+}
+
+// liftEpoch raises u's epoch in the Tx of ctx and lets what rests on the former one rest on it: only what
+// is under way is dead.
+func (p *Provider) liftEpoch(ctx context.Context, u *User) error {
 	former := u.Epoch
 	u.Epoch, u.UpdatedAt = former+1, p.Now()
 	if err := p.store.ChangeUser(ctx, *u, former); err != nil {
-		return 0, 0, err
+		return err
 	}
 	if err := p.store.LiftSessions(ctx, u.ID, former, u.Epoch); err != nil {
-		return 0, 0, err
+		return err
 	}
-	return 0, 0, p.store.LiftGrants(ctx, u.ID, former, u.Epoch)
+	return p.store.LiftGrants(ctx, u.ID, former, u.Epoch)
 }
 
 // tellPasswordChange records the change and mails it, in the Tx of ctx.

@@ -402,9 +402,7 @@ func (p *Provider) enrol(ctx context.Context, in *Interaction, v *Visit, r regis
 		}
 		return p.keepPromoted(ctx, v, &made)
 	})
-	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
-		err = sessionChanged(err)
-	}
+	err = orSessionChanged(err)
 	if err != nil {
 		return Enrolled{}, stored("add a factor", err)
 	}
@@ -490,15 +488,7 @@ func (p *Provider) raiseEpochFor(ctx context.Context, u *User, former, list []Au
 	if !further {
 		return p.raiseEpochBut(ctx, u, "factor_added", session)
 	}
-	from := u.Epoch
-	u.Epoch, u.UpdatedAt = from+1, p.Now()
-	if err := p.store.ChangeUser(ctx, *u, from); err != nil {
-		return 0, 0, err
-	}
-	if err := p.store.LiftSessions(ctx, u.ID, from, u.Epoch); err != nil {
-		return 0, 0, err
-	}
-	return 0, 0, p.store.LiftGrants(ctx, u.ID, from, u.Epoch)
+	return 0, 0, p.liftEpoch(ctx, u)
 }
 
 func eventFactor(kind string, v *Visit, id ID, factor string) Event {
@@ -510,8 +500,11 @@ func eventFactor(kind string, v *Visit, id ID, factor string) Event {
 
 // word is what mails and events call a kind of factor.
 func (k AuthenticatorKind) word() string {
-	if k == TOTPKind {
+	switch k {
+	case TOTPKind:
 		return "app"
+	case RecoveryKind:
+		return "recovery_codes"
 	}
 	return "passkey"
 }
@@ -611,9 +604,7 @@ func (p *Provider) RemoveFactor(ctx context.Context, v *Visit, id ID) (SignedIn,
 		left.User, left.Session = u, s
 		return p.store.RenewSession(ctx, s, v.Session.Authentication)
 	})
-	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
-		err = sessionChanged(err)
-	}
+	err = orSessionChanged(err)
 	if err != nil {
 		return SignedIn{}, stored("remove a factor", err)
 	}

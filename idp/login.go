@@ -335,12 +335,9 @@ func (p *Provider) startSession(ctx context.Context, in *Interaction, l newLogin
 		}
 		return p.keepLogin(ctx, signedIn, present, device, alarms)
 	})
-	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
-		// Another tab signed in, or out, at the same time: that is what the person sees anew.
-		err = &Error{Kind: Stale, Code: "session_changed", Cause: err}
-	}
 	if err != nil {
-		return SignedIn{}, err
+		// Another tab signed in, or out, at the same time: that is what the person sees anew.
+		return SignedIn{}, orSessionChanged(err)
 	}
 	return signedIn, nil
 }

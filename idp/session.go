@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"slices"
 	"time"
 )
@@ -391,9 +390,7 @@ func (p *Provider) prove(ctx context.Context, in *Interaction, v *Visit, m Metho
 		}
 		return p.record(ctx, eventProved(made.Session, m))
 	})
-	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
-		err = sessionChanged(err)
-	}
+	err = orSessionChanged(err)
 	if err != nil {
 		return SignedIn{}, stored("add a proof to a session", err)
 	}

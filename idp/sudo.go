@@ -156,18 +156,24 @@ func (p *Provider) Reauthenticate(ctx context.Context, v *Visit, password string
 // renewed is v's session with the visitor of ctx, proved anew by a password now, without trust in its
 // browser. Its epoch is v's, which is older than the password that was read: where that changed meanwhile the row is dead (I-2).
 func (p *Provider) renewed(ctx context.Context, v *Visit, password Authenticator) Session {
-	s := p.newSession(ctx, v.User, v.Session.Remembered)
-	s.ID, s.CreatedAt, s.EndsAt, s.ClientID = v.Session.ID, v.Session.CreatedAt, v.Session.EndsAt, v.Session.ClientID
+	s := p.carriedOn(ctx, v)
 	s.Epoch = v.Session.Epoch
-	p.touched(&s, s.LastSeenAt)
-	s.Methods = v.Session.Methods.with(Method{Name: MethodPassword, Authenticator: password.ID, At: s.LastSeenAt.Truncate(time.Second)})
-	p.leaveTrack(&s, &v.Session)
+	s.Methods = v.Session.Methods.with(Method{Name: MethodPassword, Authenticator: password.ID, At: p.Now().Truncate(time.Second)})
 	return s
 }
 
 // sessionChanged is what somebody is told whose session or account changed since their page was made.
 func sessionChanged(cause error) *Error {
 	return &Error{Kind: Stale, Code: "session_changed", Cause: cause}
+}
+
+// orSessionChanged is err, and sessionChanged where a Tx ended in a bare ErrConflict: somebody else
+// was first. A conflict that has a code is an answer of its own.
+func orSessionChanged(err error) error {
+	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
+		return sessionChanged(err)
+	}
+	return err
 }
 
 // changeOwn does fn with v's user, in one Tx, where v's session is alive still; else it is Stale. It
@@ -199,8 +205,6 @@ func (p *Provider) changeOwn(ctx context.Context, doing string, v *Visit, fn fun
 			break
 		}
 	}
-	if errors.Is(err, ErrConflict) && KindOf(err) == Conflict && CodeOf(err) == "" {
-		err = sessionChanged(err)
-	}
+	err = orSessionChanged(err)
 	return stored(doing, err)
 }
